@@ -38,18 +38,16 @@ inline constexpr std::uint64_t kForever = ~std::uint64_t{0};  // never times out
 inline constexpr std::uint64_t kPoll = 0;                     // do not block
 
 // ---------------------------------------------------------------------------------------------
-// Tag (x1):   63     56 55      48 47       35  34   33   32 31            0
-//            +---------+----------+-----------+----+----+----+--------------+
-//            |  error  | argument |    zero   |note|move|cap |    label     |
-//            +---------+----------+-----------+----+----+----+--------------+
+// Tag (x1):   63     56 55      48 47            34   33   32 31            0
+//            +---------+----------+----------------+----+----+--------------+
+//            |  error  | argument |      zero      |note|cap |    label     |
+//            +---------+----------+----------------+----+----+--------------+
 // error and argument are written by the kernel only; what a sender puts there is cleared.
 //   cap   sent: x7 names a slot whose capability goes along, as a derived copy.
 //         received: a capability has arrived in the receive slot; x7 is that slot.
-//   move  with cap: the capability is moved instead of copied.
 //   note  received: not a message but the bound (or awaited) notification; x2 holds its bits.
 inline constexpr std::uint64_t kTagCap = std::uint64_t{1} << 32;
-inline constexpr std::uint64_t kTagMove = std::uint64_t{1} << 33;
-inline constexpr std::uint64_t kTagNote = std::uint64_t{1} << 34;
+inline constexpr std::uint64_t kTagNote = std::uint64_t{1} << 33;
 inline constexpr unsigned kTagErrorShift = 56;
 inline constexpr unsigned kTagArgShift = 48;
 
@@ -147,13 +145,15 @@ enum Method : std::uint32_t { create = 0, stat = 1 };
 namespace cspace {
 //   copy     x2 destination slot in this space, x3 source slot (own), x4 rights mask, x5 badge (0: keep;
 //            only an unbadged endpoint or notification can be given one)
-//   move     x2 destination slot in this space, x3 source slot (own)
 //   remove   x2 slot in this space: revoke, then empty it
 //   revoke   x2 slot in this space: delete everything derived from it
 //   inspect  x2 slot in this space -> x2 type | rights << 8 | flags << 16, x3 badge, x4 object id,
 //            x5 first address, x6 bytes (memory, mapping: physical base; mapping: x4 id of the space,
 //            x7 virtual address)
-enum Method : std::uint32_t { copy = 0, move = 1, remove = 2, revoke = 3, inspect = 4 };
+enum Method : std::uint32_t { copy = 0, remove = 1, revoke = 2, inspect = 3 };
+// There is no move. A capability stays where it was made until it is removed, so everything that removing it
+// takes along (what was derived from it, what lies in a capability space made from it) was made later than it
+// was: the order of removal is well founded, without a cycle ever.
 inline constexpr std::uint32_t kSlots = 8192;
 inline constexpr std::uint64_t kInspectExclusive = 1 << 16;  // memory: no other capability overlaps
 inline constexpr std::uint64_t kInspectDevice = 1 << 17;     // memory: device
