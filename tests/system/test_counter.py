@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""The instruction counter against a program whose counts are known."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from twainlib import bench
+
+PROGRAM = Path(__file__).parent / "plugin" / "markers.S"
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_counts_are_exact(tmp_path, cores):
+    plugin = bench.build_plugin(tmp_path)
+    elf, out = tmp_path / "markers.elf", tmp_path / "out.json"
+    subprocess.run(["aarch64-linux-gnu-gcc", "-nostdlib", "-static", "-Wl,-Ttext=0x40100000", "-o", elf, PROGRAM], check=True)
+    subprocess.run(["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57", "-smp", str(cores), "-nodefaults",
+                    "-display", "none", "-semihosting", "-kernel", elf, "-plugin",
+                    f"{plugin},kernel=40100000-40101000,user=40101000-40102000,out={out}"], check=True, timeout=60)
+    series = json.loads(out.read_text())["series"]
+    assert series["0"]["samples"] == 1 and series["0"]["all"]["max"] == 0
+    assert series["3"]["samples"] == 10
+    for part, count in (("kernel", 202), ("user", 5), ("other", 0), ("all", 207)):
+        assert series["3"][part]["min"] == series["3"][part]["max"] == count
+
+
+@pytest.mark.parametrize("argument", ["kernel=5", "kernel=9-5", "user=x-y", "nonsense=1"])
+def test_bad_arguments_are_refused(tmp_path, argument):
+    plugin = bench.build_plugin(tmp_path)
+    run = subprocess.run(["qemu-system-aarch64", "-M", "none", "-nodefaults", "-display", "none", "-plugin",
+                          f"{plugin},{argument}"], capture_output=True, text=True, timeout=60)
+    assert run.returncode != 0 and f'bad argument "{argument}"' in run.stderr
