@@ -174,7 +174,6 @@ struct CSpace : Handle {
     Status copy(Slot to, Slot from, Rights mask = abi::rights::all, std::uint64_t badge = 0) const {
         return invoke(abi::cspace::copy, to, from, mask, badge);
     }
-    Status move(Slot to, Slot from) const { return invoke(abi::cspace::move, to, from); }
     Status remove(Slot s) const { return invoke(abi::cspace::remove, s); }
     Status revoke(Slot s) const { return invoke(abi::cspace::revoke, s); }
     Result<Info> inspect(Slot s) const {

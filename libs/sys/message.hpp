@@ -22,9 +22,9 @@ struct Message {
     // Received only: a capability has come with the message, into the receive slot.
     constexpr bool has_cap() const { return (tag & abi::kTagCap) != 0; }
     constexpr abi::Slot cap_slot() const { return static_cast<abi::Slot>(word[5]); }
-    // To send: capability `slot` goes along as a derived copy, or is moved.
-    constexpr void attach(abi::Slot slot, bool move = false) {
-        tag |= abi::kTagCap | (move ? abi::kTagMove : 0);
+    // To send: capability `slot` goes along as a derived copy.
+    constexpr void attach(abi::Slot slot) {
+        tag |= abi::kTagCap;
         word[5] = slot;
     }
 };
