@@ -4,34 +4,40 @@
 
     result = sysgen.check("configs/two-guests.toml")
     for item in result.diagnostics: print(sysgen.render(item))
-    if result.system: print(result.system.to_json())
+    if result.exit_code == 0: print(result.system.to_json())
 
 Nothing in here raises for what a file may contain; `check` returns messages.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import check as _check, lower as _lower, reader as _reader
+from . import check as _check, claims as _claims, lower as _lower, reader as _reader
 from .check import Options
+from .claims import Finding
 from .diag import Diagnostic, Pos, Sink, render
 from .model import Config
 from .reader import Document
 from .table import System
 
-__all__ = ["Config", "Diagnostic", "Options", "Pos", "Result", "System", "check", "render"]
+__all__ = ["Config", "Diagnostic", "Finding", "Options", "Pos", "Result", "System", "check", "render", "verify"]
+
+OK, ERRORS, USAGE, CLAIM_FAILED, INTERNAL = 0, 1, 2, 3, 70
 
 
 @dataclass
 class Result:
-    """What a check found. `system` is there exactly if there is no error."""
+    """What a check found. `system` is there exactly if there is no configuration error."""
 
     diagnostics: list[Diagnostic]
     document: Document | None = None
     config: Config | None = None
     system: System | None = None
+    findings: list[Finding] = field(default_factory=list)  # of the claim checker, also in `diagnostics`
 
     @property
     def errors(self) -> list[Diagnostic]:
@@ -41,11 +47,39 @@ class Result:
     def warnings(self) -> list[Diagnostic]:
         return [d for d in self.diagnostics if not d.is_error]
 
+    @property
+    def exit_code(self) -> int:
+        """0 ok, 1 configuration errors, 3 a claim fails."""
+        if self.system is None:
+            return ERRORS
+        return CLAIM_FAILED if self.errors else OK
+
 
 def check(path: str | Path, options: Options = Options()) -> Result:
-    """Reads, checks and lowers a system description. `path` appears in messages as it is given."""
+    """Reads, checks and lowers a system description, and proves its claims. Messages show `path` as given."""
     sink = Sink(str(path))
     document = _reader.read(Path(path), sink)
     config = _check.resolve(document, sink, options) if document is not None else None
-    system = _lower.lower(config) if config is not None else None
-    return Result(sink.sorted(), document, config, system)
+    if config is None:
+        return Result(sink.sorted(), document)
+    system = _lower.lower(config)
+    findings = verify(system.to_json())
+    diagnostics = sink.sorted() + as_diagnostics(findings, sink.path, sink.lines)
+    return Result(diagnostics, document, config, system, findings)
+
+
+def verify(system_json: str) -> list[Finding]:
+    """The claim checker's verdict on a lowered table (the text of system.json)."""
+    try:
+        table = json.loads(system_json)
+    except (ValueError, RecursionError) as error:
+        return [Finding(1, "E189", f"the table is malformed: {error}")]
+    return _claims.verify(table)
+
+
+def as_diagnostics(findings: Sequence[Finding], path: str, lines: Sequence[str] = ()) -> list[Diagnostic]:
+    """Findings as messages about the system description that the table was made from."""
+    sink = Sink(path, list(lines))
+    for finding in findings:
+        sink.add(finding.code, Pos(max(finding.line, 1), finding.col), finding.message, notes=finding.notes)
+    return sink.sorted()

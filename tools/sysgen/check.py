@@ -58,7 +58,7 @@ class _Checker:
         config = Config(
             name=doc.top.get("name") or _stem(doc.file), path=doc.file, shown_path=self.sink.path, sha256=doc.sha256,
             board=self.board, ram=self.ram, cpus=self.cpus, guests=guests, drivers=drivers, servers=servers,
-            claims=claims)
+            claims=claims, top=doc.top, board_args=doc.board_args)
         if not self.sink.failed:
             plan.place(config, self.sink)
         self._programs(config)
@@ -168,7 +168,8 @@ class _Checker:
             cmdline=self._cmdline(entry, console), console=console, ready=entry.get("ready", schema.DEFAULT_READY),
             kernel=kernel, initrd=initrd,
             label=persona.get("label", entry.name) if persona else entry.name,
-            color=persona.get("color", self._palette(index)) if persona else self._palette(index))
+            color=persona.get("color", self._palette(index)) if persona else self._palette(index),
+            persona=persona)
 
     def _palette(self, index: int) -> str:
         taken = {e.get("color") for e in self.personas.values()}
@@ -324,6 +325,9 @@ class _Checker:
                 shown = ", ".join(d.path for d in usable[:4]) + (", ..." if len(usable) > 4 else "")
                 self.sink.add("E122", pos, f'"{what}" means {len(usable)} devices of board {self.board.name}',
                               f"write a path: {shown}")
+            elif usable[0].dma:
+                self.sink.add("E124", pos, f"{usable[0].path} can do DMA, which is not supported yet",
+                              "a driver with DMA needs memory of its own, and an SMMU or trust")
             else:
                 found.append(usable[0])
         return found

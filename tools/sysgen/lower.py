@@ -255,7 +255,7 @@ class _Lowering:
         self._finish(holder, "server", "", server.program, thread, STACK_BYTES)
 
     def _guest(self, guest: Guest) -> None:
-        name, entry = f"vmm.{guest.name}", guest.entry
+        name = f"vmm.{guest.name}"
         holder = self.holders[name]
         holder.settings |= {"guest": guest.name, "vcpus": str(guest.vcpus), "ram": str(guest.ram),
                             "cmdline": guest.cmdline, "ready": guest.ready}

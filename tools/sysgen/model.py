@@ -60,6 +60,7 @@ class Guest(Process):
     initrd: BootFile | None
     label: str
     color: str
+    persona: Entry | None = None
     placements: list[Placement] = field(default_factory=list)  # per vCPU
     loop: Placement = field(default_factory=lambda: Placement(0))  # of the VMM's event loop
 
@@ -99,4 +100,6 @@ class Config:
     servers: list[Server]
     claims: list[Claim]
     programs: dict[str, Program] = field(default_factory=dict)  # by module; empty if not looked at
+    top: Entry | None = None
+    board_args: Entry | None = None
     files_known: bool = False  # all boot files exist and have been looked at
