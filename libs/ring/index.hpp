@@ -126,13 +126,14 @@ public:
     }
 
     // Asks for a bell when there is space. True: there is none, sleep. False: look again, there may be some.
+    // In quarantine too the peer is asked to ring: that is when to resync().
     bool wait_for_space() {
-        if (capacity_ == 0 || broken_) {
+        if (capacity_ == 0) {
             return true;
         }
         waiting_ = true;
         __atomic_store_n(&mine_->waiting, 1u, __ATOMIC_SEQ_CST);
-        return tail_ - __atomic_load_n(&peer_->head, __ATOMIC_SEQ_CST) == capacity_;
+        return broken_ || tail_ - __atomic_load_n(&peer_->head, __ATOMIC_SEQ_CST) == capacity_;
     }
 
 private:
@@ -202,13 +203,14 @@ public:
     }
 
     // Asks for a bell when something comes. True: there is nothing, sleep. False: look again.
+    // In quarantine too the peer is asked to ring: that is when to resync().
     bool wait_for_data() {
-        if (capacity_ == 0 || broken_) {
+        if (capacity_ == 0) {
             return true;
         }
         waiting_ = true;
         __atomic_store_n(&mine_->waiting, 1u, __ATOMIC_SEQ_CST);
-        return __atomic_load_n(&peer_->tail, __ATOMIC_SEQ_CST) == head_;
+        return broken_ || __atomic_load_n(&peer_->tail, __ATOMIC_SEQ_CST) == head_;
     }
 
 private:

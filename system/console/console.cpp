@@ -42,14 +42,6 @@ Color parse_color(std::string_view text) {
     return {part[0], part[1], part[2]};
 }
 
-Console::Console(std::string_view system_label) {
-    for (const unsigned i : {kSupervisor, kEditor}) {
-        Source& source = sources_[i];
-        source.label_bytes = system_label.copy(source.label, kLabel);
-        source.color = {0xe0, 0xc0, 0x60};
-    }
-}
-
 bool Console::add_guest(std::string_view label, Color color) {
     if (guests_ == kMaxGuests) {
         return false;

@@ -18,6 +18,7 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <string_view>
 
 #include "console/line.hpp"
@@ -54,7 +55,12 @@ struct KeyResult {
 
 class Console {
 public:
-    explicit Console(std::string_view system_label = "twain");
+    constexpr explicit Console(std::string_view system_label = "twain") {
+        for (const unsigned i : {kSupervisor, kEditor}) {
+            sources_[i].label_bytes = system_label.copy(sources_[i].label, kLabel);
+            sources_[i].color = {0xe0, 0xc0, 0x60};
+        }
+    }
 
     // Guests in key order. `label` is copied; false: too many. The first one gets the keyboard.
     bool add_guest(std::string_view label, Color color);

@@ -40,6 +40,8 @@ private:
     void send_command(std::string_view text);
     void mend(std::uint64_t bits);
     bool quiet();
+    // Keys wait while their echo would have no place.
+    bool deaf() { return console_.busy() || console_.output().space() < Output::kBytes / 2; }
     Milliseconds milliseconds() const { return sys::now() / ticks_per_ms_; }
 
     Console console_;
@@ -98,7 +100,7 @@ void Server::obey(const KeyResult& result) {
 
 bool Server::pass_keys() {
     bool moved = false;
-    while (!console_.busy() && console_.output().space() >= Output::kBytes / 2) {
+    while (!deaf()) {
         if (typed_begin_ == typed_end_) {
             typed_begin_ = 0;
             typed_end_ = uart_rx_.read(typed_);
@@ -151,7 +153,7 @@ void Server::mend(std::uint64_t bits) {
 
 // Asks for all bells. True: nothing has come meanwhile.
 bool Server::quiet() {
-    bool sleep = uart_rx_.ring.wait_for_data();
+    bool sleep = deaf() || uart_rx_.ring.wait_for_data();
     for (unsigned i = 0; i < sources_; ++i) {
         if (inlets_[i].begin == inlets_[i].end) {
             sleep = inlets_[i].port.ring.wait_for_data() && sleep;
@@ -197,7 +199,7 @@ int Server::run() {
 }
 
 // Not on the stack: a line buffer for each source.
-Server server;
+constinit Server server;
 
 }  // namespace
 
