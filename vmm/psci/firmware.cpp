@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+#include "vmm/psci/firmware.hpp"
+
+namespace twain::vmm {
+namespace {
+
+// Function identifiers without bit 30, which says that arguments are 64 bits wide.
+enum Function : std::uint32_t {
+    kSmcccVersion = 0x8000'0000,
+    kSmcccArchFeatures = 0x8000'0001,
+    kPsciVersion = 0x8400'0000,
+    kCpuSuspend = 0x8400'0001,
+    kCpuOff = 0x8400'0002,
+    kCpuOn = 0x8400'0003,
+    kAffinityInfo = 0x8400'0004,
+    kMigrateInfoType = 0x8400'0006,
+    kSystemOff = 0x8400'0008,
+    kSystemReset = 0x8400'0009,
+    kPsciFeatures = 0x8400'000a,
+    kSystemReset2 = 0x8400'0012,
+    kTrngVersion = 0x8400'0050,
+    kTrngFeatures = 0x8400'0051,
+    kTrngUuid = 0x8400'0052,
+    kTrngRandom = 0x8400'0053,
+};
+constexpr std::uint32_t kWide = 0x4000'0000;
+
+constexpr std::uint64_t error(int code) { return static_cast<std::uint64_t>(static_cast<std::int64_t>(code)); }
+constexpr std::uint64_t kSuccess = 0;
+constexpr std::uint64_t kNotSupported = error(-1);
+constexpr std::uint64_t kInvalidParameters = error(-2);
+constexpr std::uint64_t kAlreadyOn = error(-4);
+constexpr std::uint64_t kOnPending = error(-5);
+constexpr std::uint64_t kInvalidAddress = error(-9);
+constexpr std::uint64_t kVersion11 = 0x1'0001;
+constexpr std::uint64_t kTrngVersion10 = 0x1'0000;
+constexpr std::uint64_t kNoTrustedOs = 2;  // MIGRATE_INFO_TYPE
+
+// 5f6bd5a2-90c4-4c6e-8d0b-3b1d6a0f7e94
+constexpr std::uint32_t kTrngUuidWords[4] = {0xa2d5'6b5f, 0x6e4c'c490, 0x1d3b'0b8d, 0x947e'0f6a};
+
+// Which functions exist, in which widths.
+struct Known {
+    std::uint32_t function;
+    bool narrow, wide;
+};
+constexpr Known kKnown[] = {
+    {kPsciVersion, true, false},  {kCpuSuspend, true, true},      {kCpuOff, true, false},
+    {kCpuOn, true, true},         {kAffinityInfo, true, true},    {kMigrateInfoType, true, false},
+    {kSystemOff, true, false},    {kSystemReset, true, false},    {kPsciFeatures, true, false},
+    {kSystemReset2, true, true},  {kTrngVersion, true, false},    {kTrngFeatures, true, false},
+    {kTrngUuid, true, false},     {kTrngRandom, true, true},      {kSmcccVersion, true, false},
+    {kSmcccArchFeatures, true, false},
+};
+
+bool known(std::uint32_t id) {
+    for (const Known& k : kKnown) {
+        if (k.function == (id & ~kWide)) {
+            return (id & kWide) != 0 ? k.wide : k.narrow;
+        }
+    }
+    return false;
+}
+
+constexpr bool is_trng(std::uint32_t id) { return (id & ~kWide) >= kTrngVersion && (id & ~kWide) <= kTrngRandom; }
+
+void random_bits(abi::VcpuPage& page, Random& random, std::uint64_t count, bool wide) {
+    const unsigned width = wide ? 64 : 32;
+    if (count == 0 || count > 3 * width) {
+        page.x[0] = kInvalidParameters;
+        return;
+    }
+    page.x[0] = kSuccess;
+    // x3 holds the lowest bits; what lies above `count` is zero.
+    for (unsigned i = 0; i < 3; ++i) {
+        const std::uint64_t valid = count > i * width ? count - i * width : 0;
+        const std::uint64_t word = truncate(random.next(), width / 8);
+        page.x[3 - i] = valid == 0 ? 0 : valid >= width ? word : word & ((std::uint64_t{1} << valid) - 1);
+    }
+}
+
+}  // namespace
+
+Firmware::Outcome Firmware::call(abi::VcpuPage& page, Random& random) const {
+    const std::uint32_t id = static_cast<std::uint32_t>(page.x[0]);
+    const bool wide = (id & kWide) != 0;
+    const std::uint32_t function = id & ~kWide;
+    if (!known(id) || (is_trng(id) && !random.trusted())) {
+        page.x[0] = kNotSupported;
+        return {};
+    }
+    Arguments a{page.x[1], page.x[2], page.x[3]};
+    if (!wide) {
+        a = {truncate(a.a1, 4), truncate(a.a2, 4), truncate(a.a3, 4)};
+    }
+    switch (function) {
+        case kSmcccVersion: page.x[0] = kVersion11; return {};
+        case kSmcccArchFeatures:
+            page.x[0] = a.a1 == kSmcccVersion || a.a1 == kSmcccArchFeatures ? kSuccess : kNotSupported;
+            return {};
+        case kTrngVersion: page.x[0] = kTrngVersion10; return {};
+        case kTrngFeatures:
+            page.x[0] = is_trng(static_cast<std::uint32_t>(a.a1)) && known(static_cast<std::uint32_t>(a.a1))
+                            ? kSuccess
+                            : kNotSupported;
+            return {};
+        case kTrngUuid:
+            for (unsigned i = 0; i < 4; ++i) {
+                page.x[i] = kTrngUuidWords[i];
+            }
+            return {};
+        case kTrngRandom: random_bits(page, random, a.a1, wide); return {};
+        default: return psci(function, a, page.x[0]);
+    }
+}
+
+Firmware::Outcome Firmware::psci(std::uint32_t function, const Arguments& a, std::uint64_t& result) const {
+    Outcome outcome;
+    switch (function) {
+        case kPsciVersion: result = kVersion11; break;
+        case kCpuSuspend:
+            result = kSuccess;  // every state is a stand-by: context is kept, so a power-down may return here
+            outcome.action = Action::suspend;
+            break;
+        case kCpuOff: outcome.action = Action::stop_vcpu; break;
+        case kCpuOn: result = cpu_on(a, outcome); break;
+        case kAffinityInfo: result = affinity_info(a); break;
+        case kMigrateInfoType: result = kNoTrustedOs; break;
+        case kSystemOff: outcome.action = Action::power_off; break;
+        case kSystemReset: outcome.action = Action::reset; break;
+        case kSystemReset2:
+            if (a.a1 == 0) {  // SYSTEM_WARM_RESET
+                outcome.action = Action::reset;
+            } else {
+                result = kInvalidParameters;
+            }
+            break;
+        case kPsciFeatures: result = features(static_cast<std::uint32_t>(a.a1)); break;
+        default: result = kNotSupported; break;
+    }
+    return outcome;
+}
+
+std::uint64_t Firmware::features(std::uint32_t id) const {
+    // CPU_SUSPEND: original power_state format, platform-coordinated mode. No other function has flags.
+    return known(id) && !is_trng(id) && id != kSmcccArchFeatures ? kSuccess : kNotSupported;
+}
+
+std::uint64_t Firmware::cpu_on(const Arguments& a, Outcome& outcome) const {
+    if (a.a1 >= vcpus_) {  // vCPU n has affinity 0.0.0.n, and the reserved bits must be zero
+        return kInvalidParameters;
+    }
+    if (!memory_.contains({a.a2}, 4) || a.a2 % 4 != 0) {
+        return kInvalidAddress;
+    }
+    const VcpuIndex target = static_cast<VcpuIndex>(a.a1);
+    switch (power_.request_on(target, {a.a2, a.a3})) {
+        case PowerStates::OnResult::already_on: return kAlreadyOn;
+        case PowerStates::OnResult::on_pending: return kOnPending;
+        case PowerStates::OnResult::started: break;
+    }
+    outcome = {Action::start_vcpu, target};
+    return kSuccess;
+}
+
+std::uint64_t Firmware::affinity_info(const Arguments& a) const {
+    constexpr std::uint64_t kOn = 0, kOff = 1, kPending = 2;
+    const auto info = [&](VcpuIndex v) {
+        switch (power_.state(v)) {
+            case PowerStates::State::on: return kOn;
+            case PowerStates::State::off: return kOff;
+            default: return kPending;
+        }
+    };
+    if (a.a2 == 0) {
+        return a.a1 < vcpus_ ? info(static_cast<VcpuIndex>(a.a1)) : kInvalidParameters;
+    }
+    // A node above the vCPUs is on while one of them is; they all lie in 0.0.0.
+    if (a.a2 > 3 || (a.a1 & ~std::uint64_t{0xff}) != 0) {
+        return kInvalidParameters;
+    }
+    std::uint64_t result = kOff;
+    for (VcpuIndex v = 0; v < vcpus_; ++v) {
+        const std::uint64_t one = info(v);
+        if (one == kOn) {
+            return kOn;
+        }
+        result = one == kPending ? kPending : result;
+    }
+    return result;
+}
+
+}  // namespace twain::vmm
