@@ -91,7 +91,7 @@ def main():
     if mode == "crash":
         put("", "panic: something broke")
         sys.exit(3)
-    focus, escaped, command = 1, False, ""
+    focus, escaped, silent, command = 1, False, False, ""
     while True:
         now = time.monotonic()
         for guest in guests:
@@ -108,18 +108,19 @@ def main():
                     focus = int(character)
                     put("twain", f"keyboard: {focus}")
                     continue
+                silent = character == ":"
                 if character != "a":
                     continue
                 character = "\x01"
             elif character == "\x01":
                 escaped = True
                 continue
-            if focus:
+            if focus and not silent:
                 guests[focus - 1].key(character)
             elif character != "\n":
                 command += character
             else:
-                words, command = command.split(), ""
+                words, command, silent = command.split(), "", False
                 if words == ["off"]:
                     put("twain", json.dumps({"ok": True}))
                     return 0

@@ -155,14 +155,21 @@ def test_keyboard_escapes(broker):
 
 
 def test_parser_strips_colour_and_keeps_tags_apart():
-    parser = LineParser(["business"])
+    parser = LineParser({"business": "business"})
     lines = parser.feed(b"\x1b[1;31m[business]\x1b[0m [twain] {\"ok\":true}\r\n[other] x\r\nabc\rdef\r\n[business] pro")
     assert [(line.tag, line.text) for line in lines] == [("business", '[twain] {"ok":true}'), ("", "[other] x"), ("", "def")]
     assert parser.partial.text == "pro"
 
 
+def test_parser_knows_labels_continued_and_unfinished_lines():
+    parser = LineParser({"BUSINESS": "business"})
+    lines = parser.feed(b"[BUSINESS] half\x1b[2m\xe2\x80\xa6\x1b[0m\r\n\r\x1b[K[BUSINESS] half and half\r\n[BUSINESS]> more\r\n")
+    assert [(line.tag, line.text, line.complete) for line in lines] == [
+        ("business", "half\u2026", False), ("business", "half and half", True), ("business", "more", True)]
+
+
 def test_parser_survives_anything():
-    parser = LineParser(["business"])
+    parser = LineParser({"business": "business"})
     parser.feed(bytes(range(256)) * 3 + b"\n")
     assert parser.feed(b"[business] fine\n")[-1].text == "fine"
 

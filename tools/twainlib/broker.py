@@ -4,7 +4,8 @@
 commands from other terminals (control socket) and to scripts.
 
 The system has one line, and one keyboard focus in it (`Ctrl-A 0` supervisor, `Ctrl-A 1..9` guests). Each
-party here has a focus of its own; the broker switches the system's before it passes bytes on.
+party here has a focus of its own; the broker switches the system's before it passes bytes on. Commands for
+the supervisor go beside the keyboard (`Ctrl-A : COMMAND Enter`), so they disturb nobody who types.
 
 Single-threaded: whoever waits for something calls pump() until it has come."""
 
@@ -33,16 +34,16 @@ Ctrl-A d     detach (attached console)  Ctrl-A ?  this help\r
 
 
 class Broker:
-    def __init__(self, command, directory, guests, on_bytes=None):
+    def __init__(self, command, directory, guests, labels=None):
         """command: argument vector whose stdin and stdout are the serial line; directory: for log and
-        socket; guests: names in keyboard order."""
+        socket; guests: names in keyboard order; labels: {tag on the line: name} where they differ."""
         self.command = command
         self.directory = Path(directory)
         self.guests = list(guests)
         self.log_path = self.directory / "console.log"
         self.lines = []
         self.exit_code = None
-        self._on_bytes = on_bytes
+        self._labels = labels or {name: name for name in self.guests}
         self._focus = None
         self._backlog = deque(maxlen=BACKLOG)
         self._questions = deque()
@@ -60,7 +61,7 @@ class Broker:
         self._log = open(self.log_path, "wb", buffering=0)
         self._listen()
         self.started = time.monotonic()
-        self.parser = LineParser(self.guests)
+        self.parser = LineParser(self._labels)
         self.child = Child(self.command, stderr=self._log)
         os.set_blocking(self.child.stdout.fileno(), False)
         os.set_blocking(self.child.stdin.fileno(), False)
@@ -133,9 +134,9 @@ class Broker:
         self._outgoing += data
         self._flush()
 
-    def ask(self, command, callback, focus_after=None):
+    def ask(self, command, callback):
         """Queues a supervisor command; the callback gets its answer (a dictionary)."""
-        self._questions.append((command, callback, focus_after))
+        self._questions.append((command, callback))
         self._next_question()
 
     def tap(self, callback):
@@ -187,27 +188,25 @@ class Broker:
             self.lines.append(line)
             answer = json_answer(line)
             if answer is not None and self._asked:
-                _, callback, focus_after = self._asked
+                _, callback = self._asked
                 self._asked = None
-                if focus_after:
-                    self._switch(focus_after)
                 callback(answer)
 
     def _next_question(self):
         if self._asked and time.monotonic() > self._asked_at + ANSWER_LIMIT:
-            command, callback, _ = self._asked
+            command, callback = self._asked
             self._asked = None
             callback({"ok": False, "error": f"no answer to `{command}` within {ANSWER_LIMIT:.0f} s"})
         if not self._asked and self._questions and self.running:
             self._asked = self._questions.popleft()
             self._asked_at = time.monotonic()
-            self.type(SUPERVISOR, self._asked[0].encode() + b"\n")
+            self.raw(b"\x01:" + self._asked[0].encode("ascii", "replace") + b"\n")
 
     def _fail_questions(self, why):
         waiting = ([self._asked] if self._asked else []) + list(self._questions)
         self._asked = None
         self._questions.clear()
-        for _, callback, _ in waiting:
+        for _, callback in waiting:
             callback({"ok": False, "error": why})
 
     def _listen(self):

@@ -14,10 +14,11 @@ import json
 import os
 import re
 import subprocess
+import tarfile
 from pathlib import Path
 
-from . import aptroot, initrd
-from .aptroot import file_sha256
+from . import initrd
+from .aptroot import AptRoot
 from .errors import Exit, TwainError
 from .paths import cache_dir, images_dir
 
@@ -59,12 +60,24 @@ def check_arm64_image(data, name):
         raise TwainError(Exit.RUN, f"{name} is not an arm64 kernel image")
 
 
+def downloaded():
+    """Whether the packages are in the cache, so that no network is needed."""
+    return (AptRoot().directory / "packages.json").is_file()
+
+
+def file_sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _packages(refresh):
-    names = [name for name in aptroot.depends(META_PACKAGE, refresh=refresh) if re.fullmatch(KERNEL_PATTERN, name)]
-    if not names:
+    root = AptRoot()
+    if refresh:  # without its record the cache asks the archive's index again
+        (root.directory / "packages.json").unlink(missing_ok=True)
+    name = root.dependency(META_PACKAGE, KERNEL_PATTERN)
+    if name is None:
         raise TwainError(Exit.RUN, f"{META_PACKAGE} names no kernel package")
-    found = aptroot.download([names[0], "busybox-static"], refresh=refresh)
-    return found[names[0]], found["busybox-static"]
+    return root.fetch([name, "busybox-static"])
 
 
 def _kernel(package, directory, old):
@@ -85,10 +98,7 @@ def _kernel(package, directory, old):
 
 
 def _unpack_kernel(package, shared, note):
-    scratch = shared.parent / "unpacked"
-    (vmlinuz,) = aptroot.extract(package, scratch, [r"boot/vmlinuz-.*"])
-    member = str(vmlinuz.relative_to(scratch))
-    data = vmlinuz.read_bytes()
+    member, data = _member(package, r"boot/vmlinuz-.*")
     # The package's own list of sums covers the file as it was packed.
     sums = subprocess.run(["dpkg-deb", "--info", package.path, "md5sums"], capture_output=True, text=True, check=True).stdout
     if f"{hashlib.md5(data, usedforsecurity=False).hexdigest()}  {member}" not in sums.splitlines():
@@ -98,15 +108,27 @@ def _unpack_kernel(package, shared, note):
         data = gzip.decompress(data)
     check_arm64_image(data, member)
     origin["sha256"] = hashlib.sha256(data).hexdigest()
+    shared.parent.mkdir(parents=True, exist_ok=True)
     _replace(shared, data)
-    vmlinuz.unlink()
     _replace(note, json.dumps(origin).encode())
 
 
 def _busybox(package):
-    scratch = cache_dir() / "busybox" / package.sha256
-    (path,) = aptroot.extract(package, scratch, [r"(usr/)?bin/busybox"])
-    return path.read_bytes()
+    return _member(package, r"(usr/)?bin/busybox")[1]
+
+
+def _member(package, pattern):
+    """One file of a .deb: (path, contents). Of a kernel package only this one is worth unpacking."""
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package.path], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as process:
+        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+            for member in archive:
+                name = member.name.removeprefix("./")
+                if member.isfile() and re.fullmatch(pattern, name):
+                    data = archive.extractfile(member).read()
+                    process.terminate()
+                    return name, data
+    raise TwainError(Exit.RUN, f"{Path(package.path).name} holds no {pattern}")
 
 
 def _initrd_inputs(persona, package):

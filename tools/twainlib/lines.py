@@ -12,7 +12,8 @@ KERNEL = ""  # tag of lines that carry none
 SUPERVISOR = "twain"
 
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
-_TAGGED = re.compile(r"\[([A-Za-z0-9_.-]+)\] ?(.*)", re.DOTALL)
+_TAGGED = re.compile(r"\[([^\]\s]+)\]>? ?(.*)", re.DOTALL)  # `]>`: goes on a line that was too long
+_MORE = b"\x1b[2m\xe2\x80\xa6\x1b[0m"  # ends a line that will be shown again when it is complete
 
 
 def plain(text):
@@ -22,19 +23,21 @@ def plain(text):
 
 @dataclass
 class Line:
-    tag: str
+    tag: str  # guest's name, `twain`, or KERNEL
     text: str
     time: float  # seconds since the system was started
+    complete: bool = True
 
     def __str__(self):
         return f"[{self.tag}] {self.text}" if self.tag else self.text
 
 
 class LineParser:
-    """Bytes in, lines out. `partial` is the line that has not ended yet (a prompt, for example)."""
+    """Bytes in, lines out. `partial` is the line that has not ended yet (a prompt, for example).
+    labels: {label on the terminal: name}."""
 
-    def __init__(self, tags, clock=time.monotonic):
-        self._tags = {*tags, SUPERVISOR}
+    def __init__(self, labels, clock=time.monotonic):
+        self._names = {**labels, SUPERVISOR: SUPERVISOR}
         self._clock = clock
         self._start = clock()
         self._buffer = b""
@@ -50,17 +53,19 @@ class LineParser:
 
     def _line(self, raw):
         # A carriage return inside a line redraws it: what counts is what stands there in the end.
-        text = plain(raw.decode("utf-8", "replace").rstrip("\r").split("\r")[-1])
+        raw = raw.rstrip(b"\r").split(b"\r")[-1]
+        text = plain(raw.decode("utf-8", "replace"))
         match = _TAGGED.fullmatch(text)
         moment = self._clock() - self._start
-        if match and match[1] in self._tags:
-            return Line(match[1], match[2], moment)
-        return Line(KERNEL, text, moment)
+        complete = not raw.endswith(_MORE)
+        if match and match[1] in self._names:
+            return Line(self._names[match[1]], match[2], moment, complete)
+        return Line(KERNEL, text, moment, complete)
 
 
 def json_answer(line):
     """The supervisor's answer in a line, or None. Events (`{"event": ...}`) answer nothing."""
-    if line.tag != SUPERVISOR or not line.text.startswith("{"):
+    if line.tag != SUPERVISOR or not line.complete or not line.text.startswith("{"):
         return None
     try:
         answer = json.loads(line.text)

@@ -32,7 +32,7 @@ class Session:
             while position < len(lines):
                 line = lines[position]
                 position += 1
-                if line.tag == tag and (match := regex.fullmatch(line.text.rstrip())):
+                if line.tag == tag and line.complete and (match := regex.fullmatch(line.text.rstrip())):
                     return match, line
             return None
 

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""From a system description to a bootable image: guest images, then CMake and Ninja."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import images, system
+from .errors import Exit, TwainError
+from .paths import ROOT, images_dir, short, system_dir
+from .progress import stage
+
+
+@dataclass
+class Built:
+    info: system.SystemInfo
+    image: Path
+    directory: Path
+    records: dict  # of the guest images
+
+
+def preset(debug=False):
+    return "debug" if debug or system.settings().get("TWAIN_BUILD") == "debug" else "release"
+
+
+def tree(debug=False):
+    """CMake's build directory of a preset."""
+    return ROOT / "build" / f"cmake-{preset(debug)}"
+
+
+def make(config, cpus=None, debug=False):
+    """Builds the image of a system description (a path); returns Built."""
+    with stage(f"checking {system.shown(config)}") as note:
+        info = system.load(config, cpus)
+        note.text = f"{len(info.guests)} guests, {info.cpus} cores"
+    records = make_images(info)
+    directory = system_dir(info.name)
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / "build.log"
+    with stage(f"building {info.name} ({preset(debug)})"):
+        configure(config, cpus, debug, log)
+        compile_(debug, log, ["image"])
+    image = directory / "image.bin"
+    if not image.is_file():
+        raise TwainError(Exit.BUILD, f"the build made no {short(image)}", hint=f"the log is {short(log)}")
+    return Built(info, image, directory, records)
+
+
+def make_images(info, refresh=False):
+    personas = [guest.name for guest in info.guests if guest.made_initrd]
+    if not personas:
+        return {}
+    with stage("guest images") as note:
+        records = images.make(personas, refresh=refresh)
+        note.text = records["debian/vmlinux"]["package"]
+    return records
+
+
+def configure(config, cpus, debug, log):
+    settings = [f"-DTWAIN_CONFIG={Path(config).resolve()}", f"-DTWAIN_CORES={cpus or ''}",
+                f"-DTWAIN_IMAGES={images_dir()}"]
+    _run(["cmake", "--preset", preset(debug), *settings], log, "w", "configuring")
+
+
+def compile_(debug, log, targets):
+    _run(["cmake", "--build", "--preset", preset(debug), "--target", *targets], log, "a", "building")
+
+
+def _run(command, log, mode, what):
+    with open(log, mode) as file:
+        file.write(f"$ {' '.join(command)}\n")
+        file.flush()
+        try:
+            result = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                                    env={**os.environ, "NINJA_STATUS": "[%f/%t] "})
+        except FileNotFoundError:
+            raise TwainError(Exit.MISSING, f"{command[0]} is not installed", hint="run `tools/twain setup`") from None
+    if result.returncode != 0:
+        tail = log.read_text(errors="replace").splitlines()
+        # The first compiler error says more than the last lines of an interrupted parallel build.
+        first = next((i for i, line in enumerate(tail) if ": error" in line or "FAILED:" in line or "CMake Error" in line), None)
+        shown = tail[first:first + 20] if first is not None else tail[-20:]
+        raise TwainError(Exit.BUILD, f"{what} failed", detail=shown, hint=f"the whole log is {short(log)}")

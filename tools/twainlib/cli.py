@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""The command line: subcommands, their help, exit codes; the work is done elsewhere."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+import traceback
+
+from . import VERSION, commands
+from .errors import Exit, TwainError
+from .paths import build_root, short
+
+EXIT_CODES = """exit codes:
+  0 ok   1 errors in the configuration   2 usage   3 a claim fails   4 build failed   5 a tool is missing
+  6 run failed or timed out   7 tests failed   70 internal error   130 interrupted"""
+
+
+def main(arguments=None):
+    arguments = sys.argv[1:] if arguments is None else arguments
+    _take_signals()
+    try:
+        # What stands behind `--` goes to QEMU (or gdb) unseen.
+        own, extra = (arguments[:arguments.index("--")], arguments[arguments.index("--") + 1:]) if "--" in arguments \
+            else (arguments, [])
+        options = parser().parse_args(own)
+        if extra and options.command not in ("run", "debug"):
+            raise TwainError(Exit.USAGE, f"`{options.command}` takes nothing behind `--`")
+        options.extra = extra
+        return int(options.run(options) or Exit.OK)
+    except TwainError as error:
+        print(error.render(), file=sys.stderr)
+        return int(error.code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return int(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has left; so do we, without a second complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Exit.OK)
+    except Exception as error:  # noqa: BLE001 the last resort: no bare traceback reaches the user
+        print(f"error: internal: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"  hint: please report it together with {_write_traceback()}", file=sys.stderr)
+        return int(Exit.INTERNAL)
+
+
+def _take_signals():
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def _write_traceback():
+    try:
+        directory = build_root()
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / time.strftime("internal-%Y%m%d-%H%M%S.log")
+        path.write_text(f"twain {VERSION} {sys.argv}\n{traceback.format_exc()}")
+        return short(path)
+    except OSError as error:
+        return f"(no log: {error})"
+
+
+def parser():
+    top = argparse.ArgumentParser(
+        prog="tools/twain", description="Describes, builds and runs systems of isolated guests on the Twain microkernel.",
+        epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--version", action="version", version=f"twain {VERSION}")
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name, run, text, examples):
+        lines = "\n".join(f"  tools/twain {example}" for example in examples)
+        sub = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".",
+                                    epilog=f"examples:\n{lines}", formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub.set_defaults(run=run)
+        return sub
+
+    def config_argument(sub):
+        sub.add_argument("config", nargs="?", metavar="CONFIG",
+                         help="system description: a file, or the name of one in configs/ (default: easy-settings.cmake)")
+
+    def json_flag(sub):
+        sub.add_argument("--json", action="store_true", help="JSON on stdout")
+
+    def machine_arguments(sub):
+        sub.add_argument("--cpus", type=_cores, metavar="N", help="cores of the machine; the system is lowered for them")
+        sub.add_argument("--cpu", metavar="MODEL", help="core model, e.g. cortex-a57, cortex-a76, max")
+        sub.add_argument("--debug", action="store_true", help="the debug build")
+
+    sub = add("demo", commands.demo, "prepare, build and boot the demonstration",
+              ["demo", "demo --script --json demo.json"])
+    config_argument(sub)
+    machine_arguments(sub)
+    sub.add_argument("--script", action="store_true", help="run the scripted session even on a terminal")
+    sub.add_argument("--json", metavar="FILE", help="write what was seen to FILE")
+    sub.add_argument("--yes", action="store_true", help="install missing packages without asking")
+
+    sub = add("test", commands.test, "run the tests: on the host, of the configuration, two demos", ["test", "test --all"])
+    scope = sub.add_mutually_exclusive_group()
+    scope.add_argument("--all", action="store_true", help="what CI runs (at most 40 minutes on two cores)")
+    scope.add_argument("--matrix", action="store_true", help="everything: all cores, core models, mutants")
+    sub.add_argument("--only", metavar="SUITE", help="one suite: " + ", ".join(commands.SUITES))
+    sub.add_argument("--yes", action="store_true", help="install missing packages without asking")
+
+    sub = add("setup", commands.setup, "install what is needed and download the guests' packages",
+              ["setup", "setup --yes --all"])
+    sub.add_argument("--yes", action="store_true", help="do not ask")
+    sub.add_argument("--all", action="store_true", help="also what only debugging and CI need")
+    sub.add_argument("--refresh", action="store_true", help="look for newer guest packages")
+
+    sub = add("doctor", commands.doctor, "check tools, versions and disk", ["doctor", "doctor --json"])
+    json_flag(sub)
+
+    sub = add("check", commands.check, "check a system description and its claims",
+              ["check configs/two-guests.toml", "check --json dual-persona"])
+    config_argument(sub)
+    json_flag(sub)
+    sub.add_argument("--expand", action="store_true", help="print the full description; defaults are marked")
+
+    sub = add("build", commands.build, "build the bootable image of a system", ["build", "build two-guests --cpus 4"])
+    config_argument(sub)
+    machine_arguments(sub)
+    json_flag(sub)
+
+    sub = add("run", commands.run, "build and boot a system in QEMU; the terminal is its console",
+              ["run", "run two-guests --cpus 1 --cpu cortex-a57 -- -d guest_errors"])
+    config_argument(sub)
+    machine_arguments(sub)
+    sub.add_argument("--gdb", action="store_true", help="wait for a debugger on 127.0.0.1:1234")
+    sub.add_argument("--dry-run", action="store_true", help="print QEMU's command line only")
+    sub.add_argument("--timeout", type=float, metavar="S", help="give up (exit code 6) after S seconds")
+    sub.add_argument("--deterministic", action="store_true",
+                     help="one instruction is one nanosecond, fixed clock and seed: runs repeat exactly")
+
+    sub = add("report", commands.report, "print who holds what, what guests share, what must be trusted",
+              ["report", "report two-guests >report.md"])
+    config_argument(sub)
+    sub = add("graph", commands.graph, "draw the system as SVG", ["graph >system.svg", "graph two-guests -o two.svg"])
+    config_argument(sub)
+    sub.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of stdout")
+    sub = add("map", commands.map_, "print the physical memory map", ["map", "map two-guests"])
+    config_argument(sub)
+    sub = add("explain", commands.explain, "explain a message of the configuration checker", ["explain E101", "explain W148"])
+    sub.add_argument("code", help="number of the message")
+    add("boards", commands.boards, "list the boards and what they let you choose", ["boards", "boards | less"])
+
+    sub = add("bench", commands.bench, "count instructions and compare with the aims", ["bench", "bench --json bench.json"])
+    sub.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+    sub.add_argument("--write-docs", action="store_true", help="remake the table in docs/benchmarks.md")
+
+    def live(name, run, text, examples, argument=None, optional=False):
+        sub = add(name, run, text, examples)
+        if argument:
+            sub.add_argument("target", metavar=argument, nargs="?" if optional else None)
+        sub.add_argument("--system", metavar="NAME", help="which one, if several systems run")
+        return sub
+
+    json_flag(live("ps", commands.ps, "list the processes of the running system", ["ps", "ps --json"]))
+    json_flag(live("caps", commands.caps, "dump the live capabilities, from the kernel", ["caps", "caps uart"], "PROCESS", True))
+    json_flag(live("stat", commands.stat, "print counters of the running system", ["stat", "stat --json"]))
+    live("kill", commands.kill, "end a process or the VMM of a guest", ["kill business", "kill uart"], "NAME")
+    live("reboot", commands.reboot, "restart a guest", ["reboot business", "reboot personal --system two-guests"], "NAME")
+    live("console", commands.console, "attach this terminal to the running system (Ctrl-A d detaches)",
+         ["console", "console personal"], "GUEST", True)
+    live("stop", commands.stop, "power off the running system", ["stop", "stop --system two-guests"])
+
+    sub = add("debug", commands.debug, "attach gdb-multiarch to a system started with `run --gdb`",
+              ["debug", "debug two-guests -- -ex 'break panic'"])
+    config_argument(sub)
+    sub = add("symbolize", commands.symbolize, "name the functions and lines in a kernel panic",
+              ["symbolize", "symbolize build/two-guests/console.log"])
+    sub.add_argument("log", nargs="?", metavar="LOG", help="file with the panic (default: the newest console log; - for stdin)")
+    sub = add("clean", commands.clean, "remove what was built", ["clean", "clean --cache"])
+    sub.add_argument("--cache", action="store_true", help="also the downloaded packages")
+    return top
+
+
+def _cores(text):
+    value = int(text)
+    if not 1 <= value <= 8:
+        raise argparse.ArgumentTypeError("1 to 8 cores")
+    return value

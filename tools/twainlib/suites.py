@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""The test suites and what `test`, `test --all` and `test --matrix` run of them."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from . import build, system
+from .errors import Exit, TwainError
+from .paths import ROOT, build_root, short
+from .progress import say
+
+NAMES = ("host", "config", "tool", "kernel", "demos", "system", "mutants")
+QUICK = ("host", "config", "tool", "demos")
+DEMOS = ("two-guests", "dual-persona")
+CORES = (1, 2, 4)
+MODELS = ("cortex-a57", "cortex-a76", "max")
+SAMPLED_MUTANTS = 10
+
+
+
+
+class Run:
+    """Counts what the suites did."""
+
+    def __init__(self, scope):
+        self.scope = scope  # quick, all, matrix
+        self.passed = 0
+        self.failed = 0
+        self.directory = build_root() / "tests"
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    def add(self, title, passed, failed, seconds, log=None):
+        self.passed += passed
+        self.failed += failed
+        tail = f"; log: {short(log)}" if failed and log else ""
+        say(f"{'ok  ' if not failed else 'FAIL'}  {title}: {passed} passed, {failed} failed in {seconds:.1f} s{tail}")
+
+
+def run(options):
+    scope = "matrix" if options.matrix else "all" if options.all else "quick"
+    names = (options.only,) if options.only else QUICK if scope == "quick" else NAMES
+    unknown = set(names) - set(NAMES)
+    if unknown:
+        raise TwainError(Exit.USAGE, f"there is no suite {', '.join(unknown)}", hint="known: " + ", ".join(NAMES))
+    state = Run(scope)
+    for name in names:
+        start = time.monotonic()
+        try:
+            globals()[f"_{name}"](state)
+        except TwainError as error:
+            # One suite that cannot even start must not hide what the others find.
+            print(error.render(), file=sys.stderr)
+            state.add(name, 0, 1, time.monotonic() - start)
+    print(f"{state.passed} passed, {state.failed} failed")
+    return Exit.OK if state.failed == 0 and state.passed else Exit.TESTS
+
+
+# ---------------------------------------------------------------------------------------------- suites
+
+
+def _host(state):
+    """Catch2 under the sanitizers."""
+    log = state.directory / "host.log"
+    build.configure(system.default_config(), None, False, log)
+    build.compile_(False, log, ["host-tests"])
+    report = state.directory / "host.xml"
+    report.unlink(missing_ok=True)
+    _command(state, "host", ["ctest", "--preset", build.preset(), "--output-junit", report], log, report)
+
+
+def _config(state):
+    _pytest(state, "config", ["tests/config"])
+
+
+def _tool(state):
+    _pytest(state, "tool", ["tests/system", "-m", "not machine"])
+
+
+def _system(state):
+    _pytest(state, "system", ["tests/system", "-m", "machine"])
+
+
+def _kernel(state):
+    """The kernel test program as root task, on several core counts."""
+    for cores in CORES:
+        _pytest(state, f"kernel, {cores} cores", ["tests/kernel"], {"TWAIN_TEST_CORES": str(cores)})
+
+
+def _mutants(state):
+    if state.scope == "quick":
+        return
+    arguments = ["--sample", str(SAMPLED_MUTANTS)] if state.scope == "all" else []
+    _command(state, "mutants", [sys.executable, "-B", ROOT / "tests/mutants/run.py", *arguments],
+             state.directory / "mutants.log", None)
+
+
+def _demos(state):
+    for config in DEMOS:
+        _demo(state, config)
+    if state.scope == "all":
+        for cores in (1, 4):
+            _demo(state, "two-guests", cpus=cores)
+        _demo(state, "dual-persona", cpu="cortex-a57")
+    elif state.scope == "matrix":
+        for config in DEMOS:
+            for cores in CORES:
+                for model in MODELS:
+                    _demo(state, config, cpus=cores, cpu=model)
+
+
+# ---------------------------------------------------------------------------------------------- helpers
+
+
+def _demo(state, config, cpus=None, cpu=None):
+    from . import commands
+
+    title = f"demo {config}" + (f", {cpus} cores" if cpus else "") + (f", {cpu}" if cpu else "")
+    start = time.monotonic()
+    lines = []
+    try:
+        built = build.make(system.config_path(config), cpus)
+        options = argparse.Namespace(cpus=cpus, cpu=cpu, extra=[])
+        commands.scripted_demo(built, options, state.directory / f"{title.replace(' ', '-').replace(',', '')}.json", lines.append)
+    except TwainError as error:
+        say("\n".join("  " + line for line in lines))
+        say(error.render())
+        state.add(title, 0, 1, time.monotonic() - start)
+    else:
+        state.add(title, 1, 0, time.monotonic() - start)
+
+
+def _pytest(state, title, arguments, environment=None):
+    name = title.replace(", ", "-").replace(" ", "-")
+    log, report = state.directory / f"{name}.log", state.directory / f"{name}.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments]
+    _command(state, title, command, log, report, environment, append=False)
+
+
+def _command(state, title, command, log, report, environment=None, append=True):
+    """Runs a test program; counts the cases of its JUnit report, or 1 if it writes none."""
+    start = time.monotonic()
+    with open(log, "a" if append else "w") as file:
+        result = subprocess.run([str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file,
+                                stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})})
+    passed, failed = _count(report) if report else (1, 0)
+    if result.returncode != 0 and failed == 0:
+        passed, failed = (passed if report else 0), 1
+    if failed:
+        say("\n".join("  | " + line for line in Path(log).read_text(errors="replace").splitlines()[-20:]))
+    state.add(title, passed, failed, time.monotonic() - start, log)
+
+
+def _count(report):
+    try:
+        root = ElementTree.parse(report).getroot()
+    except (OSError, ElementTree.ParseError):
+        return 0, 1
+    cases = list(root.iter("testcase"))
+    bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None
+           or case.get("status") == "fail"]
+    skipped = [case for case in cases if case.find("skipped") is not None or case.get("status") in ("notrun", "disabled")]
+    return len(cases) - len(bad) - len(skipped), len(bad)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""Names the functions behind the addresses of a kernel panic, with the symbols of exactly that build."""
+
+import re
+import shutil
+import subprocess
+
+from .errors import Exit, TwainError
+
+_BUILD_ID = re.compile(r"build(?:[ -]id)?[ :=]+([0-9a-f]{12,64})", re.IGNORECASE)
+_ADDRESS = re.compile(r"\b(?:0x)?([0-9a-f]{8,16})\b", re.IGNORECASE)
+
+
+def symbolize(text, build_root):
+    """Returns the text's panic with a name behind each address that lies in the kernel."""
+    start = text.rfind("panic")
+    if start < 0:
+        raise TwainError(Exit.USAGE, "there is no panic in it")
+    begin = text.rfind("\n", 0, start) + 1
+    lines = text[begin:].splitlines()
+    identity = _BUILD_ID.search(text, begin) or _BUILD_ID.search(text)
+    kernel = find_kernel(build_root, identity[1] if identity else None)
+    low, high = _text_range(kernel)
+    wanted = sorted({int(match[1], 16) for line in lines for match in _ADDRESS.finditer(line) if low <= int(match[1], 16) < high})
+    names = _resolve(kernel, wanted)
+    result = [f"symbols: {kernel}" + (f" (build {identity[1]})" if identity else " (the panic names no build)")]
+    for line in lines:
+        found = [names[address] for match in _ADDRESS.finditer(line) if (address := int(match[1], 16)) in names]
+        result.append(line.rstrip() + (f"    <- {'; '.join(found)}" if found else ""))
+    return "\n".join(result)
+
+
+def find_kernel(build_root, identity):
+    """The kernel's ELF file that the build with this id has made."""
+    candidates = sorted(build_root.rglob("kernel-el*.elf"), key=lambda path: -path.stat().st_mtime)
+    if not candidates:
+        raise TwainError(Exit.USAGE, "no kernel has been built here: its symbols are needed")
+    if identity is None:
+        return candidates[0]
+    for manifest in build_root.rglob("build-id*"):
+        if manifest.is_file() and identity in manifest.read_text(errors="replace"):
+            for kernel in candidates:
+                if kernel.is_relative_to(manifest.parent):
+                    return kernel
+    raise TwainError(Exit.USAGE, f"the kernel of build {identity} is not here (built again since?)")
+
+
+def _tool(name):
+    for prefix in ("aarch64-linux-gnu-", "aarch64-none-elf-", ""):
+        if shutil.which(prefix + name):
+            return prefix + name
+    raise TwainError(Exit.MISSING, f"{name} is not installed", hint="run `tools/twain setup`")
+
+
+def _text_range(kernel):
+    text = subprocess.run([_tool("readelf"), "-lW", kernel], capture_output=True, text=True, check=True).stdout
+    loads = [line.split() for line in text.splitlines() if line.strip().startswith("LOAD") and "E" in line.split()[6:-1]]
+    if not loads:
+        raise TwainError(Exit.RUN, f"{kernel} has no code")
+    return (min(int(load[2], 16) for load in loads), max(int(load[2], 16) + int(load[5], 16) for load in loads))
+
+
+def _resolve(kernel, addresses):
+    if not addresses:
+        return {}
+    output = subprocess.run([_tool("addr2line"), "-f", "-C", "-e", kernel, *(hex(address) for address in addresses)],
+                            capture_output=True, text=True, check=True).stdout.splitlines()
+    return {address: f"{output[2 * i]} at {output[2 * i + 1]}" for i, address in enumerate(addresses)}
