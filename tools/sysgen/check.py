@@ -36,6 +36,7 @@ class _Checker:
         self.doc, self.sink, self.options = document, sink, options
         self.board: Board | None = None
         self.ram = self.cpus = 0
+        self.ram_known = False
         self.personas: dict[str, Entry] = {}
         self.modules: dict[str, BootFile] = {}
 
@@ -110,7 +111,9 @@ class _Checker:
         if not board.min_ram <= self.ram <= board.max_ram:
             self.sink.add("E146", args.value_pos("ram"), f"ram {units.size_text(self.ram)} is outside "
                           f"{units.size_text(board.min_ram)}..{units.size_text(board.max_ram)} of board {board.name}")
-        elif self.ram % units.BLOCK:
+        elif self.ram % units.BLOCK == 0:
+            self.ram_known = True
+        else:
             self.sink.add("E140", args.value_pos("ram"), f"ram {units.size_text(self.ram)} is not a multiple of 2M")
         high = min(board.max_cpus, abi.MAX_CORES)
         if not board.min_cpus <= self.cpus <= high:
@@ -328,6 +331,7 @@ class _Checker:
             elif usable[0].dma:
                 self.sink.add("E124", pos, f"{usable[0].path} can do DMA, which is not supported yet",
                               "a driver with DMA needs memory of its own, and an SMMU or trust")
+                found.append(usable[0])
             else:
                 found.append(usable[0])
         return found
@@ -356,6 +360,7 @@ class _Checker:
         by_name = {d.name: d for d in drivers}
         others = {e.name: e.section.name for e in self.doc.guests + self.doc.servers}
         users: dict[str, str] = {}
+        dangling = False
         for server in servers:
             for index, name in enumerate(server.uses):
                 pos = server.entry.value_pos("uses", index)
@@ -366,14 +371,17 @@ class _Checker:
                                       "a driver has exactly one client: share through the server")
                     users.setdefault(name, server.name)
                     self._class_order(server, driver, pos)
-                elif name in others:
+                    continue
+                dangling = True
+                if name in others:
                     self.sink.add("E134", pos, f'server "{server.name}" uses {others[name]} "{name}", which is not a driver',
                                   "a server uses drivers only, so uses cannot form a cycle")
                 else:
                     self.sink.add("E130", pos, f'server "{server.name}" uses unknown driver "{name}"',
                                   closest(name, by_name))
+        sure = all("uses" in s.entry.values or "uses" not in s.entry.present for s in servers)
         for driver in drivers:
-            if driver.name not in users:
+            if driver.name not in users and sure and not dangling:
                 self.sink.add("W125", driver.entry.pos, f'driver "{driver.name}" is used by no server')
 
     def _class_order(self, server: Server, driver: Driver, pos: Pos) -> None:
@@ -418,6 +426,8 @@ class _Checker:
                               f'class "{by_name[name].klass}" is too low for a server')
         for server in servers:
             clients = [g.name for g in guests if g.console == server.name]
+            if "uses" in server.entry.present and "uses" not in server.entry.values:
+                continue
             if clients and len(server.uses) != 1:
                 pos = server.entry.value_pos("uses") if "uses" in server.entry.present else server.entry.pos
                 self.sink.add("E135", pos, f'console server "{server.name}" needs exactly one driver, not {len(server.uses)}',
@@ -429,7 +439,7 @@ class _Checker:
         kept = self.ram * schema.KEPT_RAM_PERCENT // 100
         archive = sum(m.bytes for m in {f.module: f for g in guests for f in (g.kernel, g.initrd) if f}.values())
         need = sum(g.ram for g in guests)
-        if need + archive > self.ram - kept:
+        if self.ram_known and need + archive > self.ram - kept:
             worst = max(guests, key=lambda g: g.ram)
             pos = worst.entry.value_pos("ram") if "ram" in worst.entry.present else worst.entry.pos
             boot = f" and boot files {units.size_text(units.round_up(archive, units.BLOCK))}" if archive else ""
@@ -451,7 +461,7 @@ class _Checker:
                 self.sink.add("E184", entry.value_pos("isolate"), "a claim needs at least two guests")
             for index, name in enumerate(entry.get("shared_servers", [])):
                 if name not in servers:
-                    self.sink.add("E182", entry.value_pos("shared_servers", index), f'claim names unknown server "{name}"',
+                    self.sink.add("E180", entry.value_pos("shared_servers", index), f'claim names unknown server "{name}"',
                                   closest(name, servers))
             for index, name in enumerate(entry.get("except", [])):
                 self.sink.add("E183", entry.value_pos("except", index), f'claim names unknown channel "{name}"')
@@ -461,7 +471,7 @@ class _Checker:
             self.sink.add("E116", self.doc.claims[schema.MAX_CLAIMS].pos,
                           f"{len(claims)} claims are more than {schema.MAX_CLAIMS}")
         if not self.doc.claims:
-            self.sink.add("W185", Pos(), "the file claims nothing, so nothing is proven", "add [[claim]] isolate = [...]")
+            self.sink.add("W179", Pos(), "the file claims nothing, so nothing is proven", "add [[claim]] isolate = [...]")
         return claims
 
     def _programs(self, config: Config) -> None:

@@ -458,7 +458,7 @@ class _Flow:
                 steps.append(f"{node[1:]} overlaps {following[1:]}")
                 continue
             rights, what = ",".join(sorted(use.rights)), "maps" if use.mapped else "holds"
-            steps.append(f"line {use.line}: {use.holder} {what} {use.object} ({rights}) as {use.name}")
+            steps.append(f"line {use.line}: {use.holder} {what} {use.object} ({rights})" + (f" as {use.name}" if use.name else ""))
         return steps
 
     def shares(self, server: str, one: str, other: str) -> bool:

@@ -40,6 +40,9 @@ class Positions:
             return self._pos(self._values[path])
         return self.key(path)
 
+    def has(self, path: Path) -> bool:
+        return path in self._values
+
     def _find(self, table: dict[Path, int], path: Path) -> Pos:
         while path and path not in table:
             path = path[:-1]

@@ -51,8 +51,11 @@ class Entry:
         return self.positions.key(self.path + (key,))
 
     def value_pos(self, key: str, index: int | None = None) -> Pos:
+        """Of a value, or of an element of a list (of the value itself if it is no list)."""
         path = self.path + (key,)
-        return self.positions.value(path if index is None else path + (index,))
+        if index is not None and self.positions.has(path + (index,)):
+            path += (index,)
+        return self.positions.value(path)
 
     def line_of(self, key: str) -> int:
         return (self.key_pos(key) if key in self.present else self.pos).line
