@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+#
+# The host project: unit tests under sanitizers, and the target as an external project of its own toolchain.
+include(ExternalProject)
+
+get_filename_component(TWAIN_CONFIG "${TWAIN_CONFIG}" ABSOLUTE BASE_DIR ${PROJECT_SOURCE_DIR})
+get_filename_component(_default_output ${PROJECT_BINARY_DIR} DIRECTORY)
+setting(TWAIN_OUTPUT ${_default_output})
+setting(TWAIN_FILES ${TWAIN_OUTPUT}/images)
+
+set(target_arguments
+    -DTWAIN_TARGET=ON
+    -DCMAKE_TOOLCHAIN_FILE=${PROJECT_SOURCE_DIR}/cmake/toolchain-aarch64.cmake
+    -DCMAKE_BUILD_TYPE=${CMAKE_BUILD_TYPE}
+    -DTWAIN_PYTHON=${TWAIN_PYTHON})
+foreach(name IN ITEMS TWAIN_CONFIG TWAIN_BOARD TWAIN_CORES TWAIN_LOG_LEVEL TWAIN_OUTPUT TWAIN_FILES)
+    list(APPEND target_arguments "-D${name}=${${name}}")
+endforeach()
+if(DEFINED TWAIN_CROSS)
+    list(APPEND target_arguments "-DTWAIN_CROSS=${TWAIN_CROSS}")
+endif()
+
+ExternalProject_Add(target
+    SOURCE_DIR ${PROJECT_SOURCE_DIR}
+    BINARY_DIR ${PROJECT_BINARY_DIR}/target
+    STAMP_DIR ${PROJECT_BINARY_DIR}/target-stamp
+    TMP_DIR ${PROJECT_BINARY_DIR}/target-tmp
+    CMAKE_ARGS ${target_arguments}
+    BUILD_ALWAYS ON
+    INSTALL_COMMAND ""
+    USES_TERMINAL_BUILD ON)
+
+# The system's image: only on demand, because it needs the guests' images, which the tool makes.
+ExternalProject_Add_Step(target image
+    COMMAND ${CMAKE_COMMAND} --build <BINARY_DIR> --target image
+    DEPENDEES configure
+    EXCLUDE_FROM_MAIN ON
+    ALWAYS ON
+    USES_TERMINAL ON)
+ExternalProject_Add_StepTargets(target image)
+add_custom_target(image DEPENDS target-image)
+
+set(simulate_options --cpu ${TWAIN_CPU})
+if(NOT TWAIN_CORES STREQUAL "")
+    list(APPEND simulate_options --cpus ${TWAIN_CORES})
+endif()
+if(NOT TWAIN_MEMORY STREQUAL "")
+    list(APPEND simulate_arguments -- -m ${TWAIN_MEMORY})
+endif()
+add_custom_target(simulate
+    COMMAND ${PROJECT_SOURCE_DIR}/tools/twain run ${TWAIN_CONFIG} ${simulate_options} ${simulate_arguments}
+    USES_TERMINAL VERBATIM)
+
+# Unit tests. The build type's own flags (-O3 -DNDEBUG) are not wanted.
+set(CMAKE_CXX_FLAGS_RELEASE "")
+set(CMAKE_CXX_FLAGS_DEBUG "")
+enable_testing()
+include(cmake/packages.cmake)
+find_package(Catch2 2 REQUIRED)
+set(TWAIN_HOST_FLAGS -Wall -Wextra -Wconversion -Werror -g -O1 -fno-omit-frame-pointer
+    -fsanitize=address,undefined -fno-sanitize-recover=all)
+
+# Catch2's main is compiled once.
+file(WRITE ${PROJECT_BINARY_DIR}/catch_main.cpp.new "#define CATCH_CONFIG_MAIN\n#include <catch2/catch.hpp>\n")
+file(COPY_FILE ${PROJECT_BINARY_DIR}/catch_main.cpp.new ${PROJECT_BINARY_DIR}/catch_main.cpp ONLY_IF_DIFFERENT)
+add_library(catch_main STATIC ${PROJECT_BINARY_DIR}/catch_main.cpp)
+target_link_libraries(catch_main PUBLIC Catch2::Catch2)
+
+# twain_test(name [SOURCES file...] [INCLUDES dir...] [LIBS ...]): a host test program: all *.cpp of the directory
+# and SOURCES of the product (relative to the checkout). INCLUDES go first, so that a test can put its own
+# sys/svc.hpp in front of the product's.
+function(twain_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;INCLUDES;LIBS")
+    file(GLOB own CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+    list(TRANSFORM arg_SOURCES PREPEND ${PROJECT_SOURCE_DIR}/)
+    add_executable(test-${name} ${own} ${arg_SOURCES})
+    target_compile_options(test-${name} PRIVATE ${TWAIN_HOST_FLAGS})
+    target_link_options(test-${name} PRIVATE -fsanitize=address,undefined)
+    target_include_directories(test-${name} PRIVATE ${arg_INCLUDES} ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/libs ${PROJECT_SOURCE_DIR}/system)
+    target_link_libraries(test-${name} PRIVATE ${arg_LIBS} catch_main)
+    add_test(NAME unit-${name} COMMAND test-${name})
+    set_tests_properties(unit-${name} PROPERTIES TIMEOUT 300)
+endfunction()
+
+file(GLOB unit_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/unit/*/CMakeLists.txt)
+foreach(file IN LISTS unit_tests)
+    get_filename_component(dir ${file} DIRECTORY)
+    add_subdirectory(${dir})
+endforeach()
