@@ -3,13 +3,16 @@
 """From a system description to a bootable image: guest images, then CMake and Ninja."""
 
 import os
+import re
+import shlex
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import images, system
+from . import aptroot, images, system
 from .errors import Exit, TwainError
-from .paths import ROOT, images_dir, short, system_dir
+from .paths import ROOT, build_root, images_dir, short, system_dir
 from .progress import stage
 
 
@@ -27,7 +30,14 @@ def preset(debug=False):
 
 def tree(debug=False):
     """CMake's build directory of a preset."""
-    return ROOT / "build" / f"cmake-{preset(debug)}"
+    return build_root() / f"cmake-{preset(debug)}"
+
+
+def fetch_libraries():
+    """Downloads the arm64 libraries that CMake will unpack (twain_packages), so that building needs no network."""
+    text = "".join(path.read_text() for path in sorted((ROOT / "cmake").glob("*.cmake")))
+    for architecture, packages in re.findall(r"^twain_packages\(\w+ (\w+) ([^)$]*)\)", text, re.MULTILINE):
+        aptroot.download(packages.split(), architecture)
 
 
 def make(config, cpus=None, debug=False):
@@ -59,18 +69,19 @@ def make_images(info, refresh=False):
 
 
 def configure(config, cpus, debug, log):
-    settings = [f"-DTWAIN_CONFIG={Path(config).resolve()}", f"-DTWAIN_CORES={cpus or ''}",
-                f"-DTWAIN_IMAGES={images_dir()}"]
-    _run(["cmake", "--preset", preset(debug), *settings], log, "w", "configuring")
+    settings = [f"-DTWAIN_CONFIG={Path(config).resolve()}", f"-DTWAIN_CORES={cpus or system.settings().get('TWAIN_CORES', '')}",
+                f"-DTWAIN_OUTPUT={build_root()}", f"-DTWAIN_FILES={images_dir()}", f"-DTWAIN_PYTHON={sys.executable}"]
+    _run(["cmake", "--preset", preset(debug), "-B", tree(debug), *settings], log, "w", "configuring")
 
 
 def compile_(debug, log, targets):
-    _run(["cmake", "--build", "--preset", preset(debug), "--target", *targets], log, "a", "building")
+    _run(["cmake", "--build", tree(debug), "--target", *targets], log, "a", "building")
 
 
 def _run(command, log, mode, what):
     with open(log, mode) as file:
-        file.write(f"$ {' '.join(command)}\n")
+        command = [str(part) for part in command]
+        file.write(f"$ {shlex.join(command)}\n")
         file.flush()
         try:
             result = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,

@@ -31,6 +31,8 @@ def setup(options):
     packages.install(everything=options.all, yes=options.yes)
     info = system.load(system.default_config())
     build_module.make_images(info, refresh=options.refresh)
+    with stage("libraries"):
+        build_module.fetch_libraries()
     say("ready: `tools/twain demo` needs no network from now on")
 
 
