@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""The command line as a user meets it."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from twainlib import cli, packages
+from twainlib.errors import Exit, TwainError
+
+ROOT = Path(__file__).resolve().parents[2]
+TWAIN = ROOT / "tools" / "twain"
+FAKE = Path(__file__).parent / "fakesystem.py"
+COMMANDS = ("demo test setup doctor check build run report graph map explain boards bench ps caps stat kill reboot console "
+            "stop debug symbolize clean").split()
+
+
+def twain(*arguments, **options):
+    return subprocess.run([TWAIN, *arguments], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, **options)
+
+
+def test_version_and_help():
+    assert re.fullmatch(r"twain \d+\.\d+\.\d+\n", twain("--version").stdout)
+    result = twain("--help")
+    assert result.returncode == 0
+    for command in COMMANDS:
+        assert re.search(rf"^    {command}\s", result.stdout, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_two_examples(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.parser().parse_args([command, "--help"])
+    assert stop.value.code == 0
+    assert len(re.findall(rf"^  tools/twain {command}\b", capsys.readouterr().out, re.MULTILINE)) == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["run", "--cpus", "9"], ["run", "--cpus", "x"], ["kill"],
+                                       ["check", "no-such-file"], ["build", "--", "x"], ["explain", "E999"],
+                                       ["symbolize", "/no/such/file"]])
+def test_misuse_is_exit_2_and_has_a_message(arguments):
+    result = twain(*arguments)
+    assert result.returncode == Exit.USAGE
+    assert result.stderr and "Traceback" not in result.stderr
+
+
+def test_bad_configuration_is_exit_1(tmp_path):
+    bad = tmp_path / "bad.toml"
+    bad.write_text('schema = 1\nboard = "qemu-virt"\n[guest.a]\nimagee = "debian"\n')
+    for command in ("check", "build", "run"):
+        result = twain(command, bad)
+        assert result.returncode == Exit.CONFIG
+        assert "error[E101]" in result.stderr and "bad.toml:4:1" in result.stderr
+
+
+def test_dry_run_prints_the_command_line_only():
+    result = twain("run", "two-guests", "--dry-run", "--cpus", "4", "--cpu", "cortex-a57", "--gdb", "--", "-d", "int")
+    assert result.returncode == 0
+    words = result.stdout.split()
+    assert words[0] == "qemu-system-aarch64" and words[-2:] == ["-d", "int"] and "-gdb" in words
+    assert words[words.index("-smp") + 1] == "4" and words[words.index("-cpu") + 1] == "cortex-a57"
+    assert "-nodefaults" in words and "stdio,id=console,mux=off,signal=off" in words
+
+
+def test_no_running_system_is_exit_6(tmp_path):
+    for arguments in (["ps"], ["caps"], ["stat"], ["kill", "x"], ["reboot", "x"], ["console"], ["stop"]):
+        result = twain(*arguments, env={**os.environ, "TWAIN_BUILD": str(tmp_path)})
+        assert result.returncode == Exit.RUN and "no system is running" in result.stderr
+
+
+def test_results_on_stdout_progress_on_stderr():
+    result = twain("check", "two-guests", "--json")
+    assert json.loads(result.stdout)["ok"] is True and result.stderr == ""
+
+
+def test_internal_error_is_exit_70_without_traceback(monkeypatch, tmp_path, capsys):
+    def fail(options):
+        raise RuntimeError("planted")
+
+    monkeypatch.setenv("TWAIN_BUILD", str(tmp_path))
+    monkeypatch.setattr(cli.commands, "boards", fail)
+    assert cli.main(["boards"]) == Exit.INTERNAL
+    errors = capsys.readouterr().err
+    assert "planted" in errors and "Traceback" not in errors
+    assert "Traceback" in next(tmp_path.glob("internal-*.log")).read_text()
+
+
+def test_interrupt_is_exit_130(monkeypatch):
+    def interrupt(options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(cli.commands, "boards", interrupt)
+    assert cli.main(["boards"]) == Exit.INTERRUPTED
+
+
+def test_reader_that_leaves_is_no_error():
+    result = subprocess.run(f"{TWAIN} report two-guests | head -n 1", shell=True, capture_output=True, text=True, timeout=60)
+    assert result.stdout.startswith("#") and result.stderr == ""
+
+
+def test_path_with_spaces_and_symbolic_link(tmp_path):
+    (tmp_path / "my twain").symlink_to(TWAIN)
+    result = subprocess.run([tmp_path / "my twain", "--version"], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0
+
+
+# ---------------------------------------------------------------------------------------------- setup
+
+
+@pytest.fixture
+def bare_host(monkeypatch):
+    monkeypatch.setattr(packages, "missing", lambda wanted: ["cmake", "ninja-build"])
+    monkeypatch.setattr(packages.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(packages, "_root_prefix", lambda: None)
+
+
+def test_setup_without_root_says_the_exact_apt_line(bare_host):
+    with pytest.raises(TwainError) as caught:
+        packages.install()
+    assert caught.value.code == Exit.MISSING
+    assert caught.value.hint == "apt-get install --no-install-recommends cmake ninja-build"
+
+
+def test_setup_elsewhere_lists_the_packages(monkeypatch):
+    monkeypatch.setattr(packages.shutil, "which", lambda name: None)
+    with pytest.raises(TwainError) as caught:
+        packages.install()
+    assert caught.value.code == Exit.MISSING
+    assert all(package in caught.value.hint for package in packages.NEEDED)
+
+
+def test_setup_waits_for_the_lock_only_so_long(monkeypatch):
+    monkeypatch.setattr(packages, "LOCK_LIMIT", 0)
+    failed = subprocess.CompletedProcess([], 100, "E: Could not get lock /var/lib/dpkg/lock-frontend\n")
+    monkeypatch.setattr(packages.subprocess, "run", lambda *arguments, **options: failed)
+    with pytest.raises(TwainError, match="lock for 0 s"):
+        packages._apt([], ["update"])
+
+
+# ---------------------------------------------------------------------------------------------- terminal
+
+CONSOLE = """
+import sys
+sys.path.insert(0, {tools!r})
+from twainlib import cli, commands, terminal
+from twainlib.broker import Broker
+def run(options):
+    with Broker([sys.executable, {fake!r}], {directory!r}, ["business", "personal"]) as machine:
+        print("qemu", machine.child.pid, flush=True)
+        return terminal.serve(machine)
+commands.boards = run
+sys.exit(cli.main(["boards"]))
+"""
+
+
+class Terminal:
+    """A person at a pseudo-terminal."""
+
+    def __init__(self, directory):
+        self.master, slave = pty.openpty()
+        self.before = termios.tcgetattr(slave)
+        self.slave = slave
+        code = CONSOLE.format(tools=str(ROOT / "tools"), fake=str(FAKE), directory=str(directory))
+        self.process = subprocess.Popen([sys.executable, "-c", code], stdin=slave, stdout=slave, stderr=slave,
+                                        start_new_session=True)
+        self.seen = b""
+        self.child = int(self.wait_for(rb"qemu (\d+)")[1])
+
+    def wait_for(self, pattern, limit=15):
+        deadline = time.monotonic() + limit
+        while not (match := re.search(pattern, self.seen)):
+            assert time.monotonic() < deadline, (pattern, self.seen)
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.seen += os.read(self.master, 4096)
+        return match
+
+    def type(self, data):
+        os.write(self.master, data)
+
+    def ended(self):
+        code = self.process.wait(20)
+        assert termios.tcgetattr(self.slave) == self.before, "the terminal was not restored"
+        deadline = time.monotonic() + 5
+        while Path(f"/proc/{self.child}").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{self.child}").exists(), "the machine still runs"
+        return code
+
+
+def test_console_on_a_terminal_and_quitting(tmp_path):
+    terminal = Terminal(tmp_path)
+    terminal.wait_for(rb"business READY")
+    terminal.type(b"persona\n")
+    terminal.wait_for(rb"persona business on Linux")
+    terminal.type(b"\x03")  # goes to the guest
+    terminal.wait_for(rb"\^C")
+    terminal.wait_for(rb"personal READY")
+    terminal.type(b"\x012persona\n")
+    terminal.wait_for(rb"persona personal on Linux")
+    terminal.type(b"\x01x")
+    assert terminal.ended() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_restore_the_terminal_and_end_the_machine(tmp_path, number):
+    terminal = Terminal(tmp_path)
+    terminal.wait_for(rb"business READY")
+    terminal.process.send_signal(number)
+    assert terminal.ended() == Exit.INTERRUPTED
