@@ -40,6 +40,7 @@ public:
     }
 
     std::uint64_t space() { return index_.space(); }
+    std::uint64_t capacity() const { return index_.capacity(); }
     bool wait_for_space() { return index_.wait_for_space(); }  // true: full, sleep until the bell
     bool valid() const { return index_.capacity() != 0; }
     bool broken() const { return index_.broken(); }

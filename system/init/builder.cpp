@@ -1,0 +1,651 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+#include "system/init/builder.hpp"
+
+#include <cstring>
+
+#include "sys/clock.hpp"
+#include "system/init/code.hpp"
+#include "system/init/environment.hpp"
+
+namespace twain::init {
+
+namespace {
+
+using tables::Index;
+using tables::kNone;
+using tables::kSystemOwner;
+using tables::Kind;
+
+constexpr sys::CSpace kOwnSlots{abi::kRootCSpace};
+constexpr sys::Space kOwnSpace{abi::kRootSpace};
+constexpr sys::System kSystemObject{abi::kRootSystem};
+
+constexpr bool is_memory(Kind kind) { return kind == Kind::ram || kind == Kind::file || kind == Kind::device; }
+
+Failure check(sys::Status status, const char* step, const char* name) {
+    return status ? Failure{} : Failure{step, name, status};
+}
+
+constexpr abi::Type type_of(Kind kind) {
+    switch (kind) {
+        case Kind::ram:
+        case Kind::file:
+        case Kind::device: return abi::Type::memory;
+        case Kind::endpoint: return abi::Type::endpoint;
+        case Kind::notification: return abi::Type::notification;
+        case Kind::reply: return abi::Type::reply;
+        case Kind::irq: return abi::Type::irq;
+        case Kind::sched: return abi::Type::sched;
+        case Kind::guest_space: return abi::Type::space;
+        case Kind::vcpu: return abi::Type::vcpu;
+        case Kind::thread: return abi::Type::thread;
+        case Kind::cspace: return abi::Type::cspace;
+        case Kind::log: return abi::Type::system;
+    }
+    return abi::Type::null;
+}
+
+}  // namespace
+
+ImageLayout image_layout(const tables::System& system, const tables::Process& process) {
+    ImageLayout layout;
+    for (const tables::Segment& s : process.segments) {
+        layout.stack += round_up(s.bytes, kPage);
+    }
+    layout.environment = layout.stack + round_up(process.stack_bytes, kPage);
+    layout.environment_bytes = round_up(environment_bytes(system, process), kPage);
+    layout.bytes = layout.environment + layout.environment_bytes;
+    return layout;
+}
+
+Builder::Builder(const tables::System& system, const abi::BootInfo& boot, Windows windows)
+    : system_(system), boot_(boot), windows_(windows), stock_(Splitter{this}) {}
+
+// --- once ------------------------------------------------------------------------------------
+
+Failure Builder::create_system() {
+    if (const Failure f = check_bounds()) {
+        return f;
+    }
+    const auto info = kSystemObject.info(0);
+    if (!info) {
+        return {"reading the kernel's information", "", info.status()};
+    }
+    frequency_ = info->ticks_per_second;
+    assign_slots();
+    if (const Failure f = take_ram()) {
+        return f;
+    }
+    if (const Failure f = carve()) {
+        return f;
+    }
+    if (const Failure f = make_system_objects()) {
+        return f;
+    }
+    return make_init_view();
+}
+
+// The tables are generated and checked, but they are data: nothing here may run over because of them.
+Failure Builder::check_bounds() const {
+    const sys::Status bad{abi::Error::bad_arg};
+    if (boot_.magic != abi::kBootMagic || boot_.version != abi::kVersion) {
+        return {"reading the boot information", "", bad};
+    }
+    if (system_.objects.size() > kMaxObjects || system_.processes.size() > kMaxProcesses ||
+        system_.init.size() > kMaxInitCapabilities) {
+        return {"checking the tables: too many entries", system_.name, bad};
+    }
+    const auto known = [&](Index object) { return object < system_.objects.size(); };
+    for (const tables::Object& o : system_.objects) {
+        const bool owner = o.owner == kSystemOwner || o.owner < system_.processes.size();
+        const bool refers = o.kind == Kind::vcpu || (o.kind == Kind::thread && o.a != kNone);
+        const std::uint64_t target = o.kind == Kind::vcpu ? o.b : o.a;
+        if (!owner || (refers && target >= system_.objects.size()) || (o.kind == Kind::cspace && o.owner == kSystemOwner)) {
+            return {"checking the tables: object", o.name, bad};
+        }
+    }
+    for (const tables::Process& p : system_.processes) {
+        bool good = known(p.thread) && system_.objects[p.thread].kind == Kind::thread;
+        for (const tables::Capability& c : p.capabilities) {
+            good = good && known(c.object) && c.slot >= tables::kFirstSlot && c.slot < abi::cspace::kSlots;
+        }
+        for (const tables::Map& m : p.maps) {
+            good = good && known(m.object) && is_memory(system_.objects[m.object].kind);
+        }
+        if (!good) {
+            return {"checking the tables: process", p.name, bad};
+        }
+    }
+    for (const tables::Capability& c : system_.init) {
+        if (!known(c.object)) {
+            return {"checking the tables: init's capability", c.name, bad};
+        }
+    }
+    for (const tables::Map& m : system_.init_maps) {
+        if (!known(m.object) || !is_memory(system_.objects[m.object].kind)) {
+            return {"checking the tables: init's region", m.name, bad};
+        }
+    }
+    return {};
+}
+
+void Builder::assign_slots() {
+    for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+        slots_[i] = next_slot_++;
+    }
+    for (std::size_t i = 0; i < system_.processes.size(); ++i) {
+        Process& p = processes_[i];
+        p.pool = next_slot_++;
+        p.cspace = next_slot_++;
+        p.space = next_slot_++;
+        p.fault = next_slot_++;
+        p.first_mapping = next_slot_;
+        next_slot_ += static_cast<abi::Slot>(mappings(static_cast<Index>(i)));
+    }
+    for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+        const tables::Object& o = system_.objects[i];
+        if (o.kind == Kind::cspace) {
+            slots_[i] = processes_[o.owner].cspace;
+        } else if (o.kind == Kind::log) {
+            slots_[i] = abi::kRootSystem;
+        }
+    }
+    for (std::size_t i = 0; i < system_.init.size(); ++i) {
+        init_slots_[i] = next_slot_++;
+    }
+    next_slot_ += static_cast<abi::Slot>(system_.init_maps.size());  // right behind init's capabilities
+}
+
+Failure Builder::take_ram() {
+    for (abi::Slot i = 0; i < abi::kRootRamCount; ++i) {
+        const auto info = kOwnSlots.inspect(abi::kRootRam + i);
+        if (!info || info->type != abi::Type::memory) {
+            continue;
+        }
+        stock_.add({abi::kRootRam + i, info->base, info->bytes});
+    }
+    return stock_.free_bytes() != 0 ? Failure{} : Failure{"finding free memory", "", sys::Status{abi::Error::no_memory}};
+}
+
+Failure Builder::carve_object(Index object) {
+    const tables::Object& o = system_.objects[object];
+    const auto piece = stock_.take(round_up(o.a, kPage), o.b);
+    if (!piece) {
+        return {"carving memory for", o.name, piece.status()};
+    }
+    memory_[object] = *piece;
+    slots_[object] = piece->slot;
+    return {};
+}
+
+// Large alignments first, then in the order of the tables.
+Failure Builder::carve() {
+    for (const bool large : {true, false}) {
+        if (!large) {
+            const auto pool = stock_.take(kSystemPoolBytes, kPage);
+            if (!pool) {
+                return {"carving memory for", "the system's pool", pool.status()};
+            }
+            if (const Failure f = check(sys::Memory{pool->slot}.make_pool(kSystemPool), "making", "the system's pool")) {
+                return f;
+            }
+            for (std::size_t i = 0; i < system_.processes.size(); ++i) {
+                const tables::Process& p = system_.processes[i];
+                const auto pool_memory = stock_.take(round_up(p.pool_bytes, kPage), kPage);
+                const auto image = stock_.take(image_layout(system_, p).bytes, kPage);
+                if (!pool_memory || !image) {
+                    return {"carving memory for", p.name, pool_memory ? image.status() : pool_memory.status()};
+                }
+                processes_[i].pool_memory = *pool_memory;
+                processes_[i].image = *image;
+            }
+        }
+        for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+            const tables::Object& o = system_.objects[i];
+            if (o.kind == Kind::ram && (o.b > kPage) == large) {
+                if (const Failure f = carve_object(static_cast<Index>(i))) {
+                    return f;
+                }
+            }
+        }
+    }
+    return {};
+}
+
+const abi::Module* Builder::find_module(const char* name) const {
+    for (std::uint32_t i = 0; i < boot_.module_count && i < abi::kMaxModules; ++i) {
+        if (std::strncmp(boot_.modules[i].name, name, sizeof boot_.modules[i].name) == 0) {
+            return &boot_.modules[i];
+        }
+    }
+    return nullptr;
+}
+
+// Files and devices, which stay whoever dies; then the objects that two processes share.
+Failure Builder::make_system_objects() {
+    const sys::Memory archive{abi::kRootArchive};
+    for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+        const tables::Object& o = system_.objects[i];
+        if (o.kind == Kind::file) {
+            const abi::Module* module = find_module(o.module);
+            if (module == nullptr || module->phys < boot_.archive.base) {
+                return {"finding the archive's file", o.module, sys::Status{abi::Error::bad_arg}};
+            }
+            memory_[i] = {slots_[i], module->phys, round_up(module->bytes, kPage)};
+            if (const Failure f = check(archive.derive(module->phys - boot_.archive.base, memory_[i].bytes, slots_[i], abi::rights::mem_read),
+                                        "opening the archive's file", o.module)) {
+                return f;
+            }
+        } else if (o.kind == Kind::device) {
+            memory_[i] = {slots_[i], o.a, round_up(o.b, kPage)};
+            if (const Failure f = check(kSystemObject.make_memory(slots_[i], o.a, memory_[i].bytes), "making", o.name)) {
+                return f;
+            }
+        } else if (o.kind == Kind::ram && o.owner == kSystemOwner) {
+            if (const Failure f = clear(memory_[i], o.name)) {
+                return f;
+            }
+        }
+    }
+    return make_objects(kSystemOwner, sys::Pool{kSystemPool});
+}
+
+// What init itself uses: the fault endpoint, badged bells, the rings of the control channel.
+Failure Builder::make_init_view() {
+    if (const Failure f = check(sys::Pool{kSystemPool}.create_endpoint(kFaultEndpoint, 0), "making", "the fault endpoint")) {
+        return f;
+    }
+    for (std::size_t i = 0; i < system_.init.size(); ++i) {
+        const tables::Capability& c = system_.init[i];
+        if (system_.objects[c.object].kind != Kind::notification) {
+            init_slots_[i] = slots_[c.object];
+            continue;
+        }
+        if (const Failure f = check(kOwnSlots.copy(init_slots_[i], slots_[c.object], c.rights, c.badge), "giving init", c.name)) {
+            return f;
+        }
+    }
+    const abi::Slot first = init_slots_[0] + static_cast<abi::Slot>(system_.init.size());
+    for (std::size_t i = 0; i < system_.init_maps.size(); ++i) {
+        const tables::Map& m = system_.init_maps[i];
+        const abi::Slot slot = first + static_cast<abi::Slot>(i);
+        if (const Failure f = check(kOwnSpace.map(sys::Memory{slots_[m.object]}, m.offset, m.address, m.bytes, m.rights, slot),
+                                    "mapping for init", m.name)) {
+            return f;
+        }
+    }
+    return {};
+}
+
+// --- objects ---------------------------------------------------------------------------------
+
+void Builder::learn_id(Index object) {
+    const auto info = kOwnSlots.inspect(slots_[object]);
+    ids_[object] = info ? info->object : 0;
+}
+
+Failure Builder::make_object(Index object, sys::Pool pool) {
+    const tables::Object& o = system_.objects[object];
+    const abi::Slot to = slots_[object];
+    sys::Status status;
+    switch (o.kind) {
+        case Kind::endpoint: status = pool.create_endpoint(to, o.core); break;
+        case Kind::notification: status = pool.create_notification(to); break;
+        case Kind::reply: status = pool.create_reply(to); break;
+        case Kind::irq: status = kSystemObject.make_irq(pool, to, static_cast<std::uint32_t>(o.a), o.b == 1, o.core); break;
+        case Kind::sched:
+            status = kSystemObject.make_sched(pool, to, sys::to_ticks(o.a, frequency_), sys::to_ticks(o.b, frequency_),
+                                              {o.priority, o.core, (o.flags & 1) != 0});
+            break;
+        case Kind::guest_space: status = pool.create_space(to, abi::SpaceKind::guest); break;
+        case Kind::vcpu: status = pool.create_vcpu(to, sys::Space{slots_[o.b]}, o.a); break;
+        case Kind::thread: status = pool.create_thread(to); break;
+        case Kind::ram:
+        case Kind::file:
+        case Kind::device:
+        case Kind::cspace:
+        case Kind::log: return {};
+    }
+    if (status) {
+        learn_id(object);
+    }
+    return check(status, "making", o.name);
+}
+
+// What others refer to first: vCPUs need their space.
+Failure Builder::make_objects(Index owner, sys::Pool pool) {
+    for (const bool vcpus : {false, true}) {
+        for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+            const tables::Object& o = system_.objects[i];
+            if (o.owner == owner && (o.kind == Kind::vcpu) == vcpus) {
+                if (const Failure f = make_object(static_cast<Index>(i), pool)) {
+                    return f;
+                }
+            }
+        }
+    }
+    return {};
+}
+
+// --- memory ----------------------------------------------------------------------------------
+
+char* Builder::map_window(abi::Slot memory, std::uint64_t base, std::uint64_t bytes, sys::Rights rights) {
+    // The same offset within a block as the memory has, so that the kernel can use blocks.
+    const std::uint64_t address = windows_.memory + base % kBlock;
+    last_ = kOwnSpace.map(sys::Memory{memory}, 0, address, bytes, rights, kWindowMapping);
+    return last_ ? reinterpret_cast<char*>(address) : nullptr;
+}
+
+void Builder::unmap_window() { last_ = kOwnSlots.remove(kWindowMapping); }
+
+Failure Builder::clear(const Piece& piece, const char* name) {
+    char* bytes = map_window(piece.slot, piece.base, piece.bytes, abi::rights::mem_read | abi::rights::mem_write);
+    if (bytes == nullptr) {
+        return {"mapping for clearing", name, last_};
+    }
+    std::memset(bytes, 0, piece.bytes);
+    unmap_window();
+    return check(last_, "unmapping after clearing", name);
+}
+
+// --- a process -------------------------------------------------------------------------------
+
+Failure Builder::copy_segments(const tables::Process& process, char* image) {
+    const sys::Status bad{abi::Error::bad_arg};
+    const abi::Module* module = find_module(process.program);
+    if (module == nullptr || module->phys < boot_.archive.base) {
+        return {"finding the program", process.program, bad};
+    }
+    const std::uint64_t offset = module->phys - boot_.archive.base;
+    const std::uint64_t address = windows_.file + module->phys % kBlock;
+    if (const Failure f = check(kOwnSpace.map(sys::Memory{abi::kRootArchive}, offset, address, round_up(module->bytes, kPage),
+                                              abi::rights::mem_read, kFileMapping),
+                                "mapping the program", process.program)) {
+        return f;
+    }
+    Failure failure;
+    const char* file = reinterpret_cast<const char*>(address);
+    std::uint64_t at = 0;
+    for (const tables::Segment& s : process.segments) {
+        if (s.file_bytes > s.bytes || s.file_offset > module->bytes || s.file_bytes > module->bytes - s.file_offset) {
+            failure = {"loading a segment of", process.program, bad};
+            break;
+        }
+        std::memcpy(image + at, file + s.file_offset, s.file_bytes);
+        if ((s.rights & abi::rights::mem_exec) != 0) {
+            make_code_visible(image + at, s.bytes);
+        }
+        at += round_up(s.bytes, kPage);
+    }
+    const sys::Status unmapped = kOwnSlots.remove(kFileMapping);
+    return failure ? failure : check(unmapped, "unmapping the program", process.program);
+}
+
+Failure Builder::load(Index process) {
+    const tables::Process& p = system_.processes[process];
+    const Piece& piece = processes_[process].image;
+    char* image = map_window(piece.slot, piece.base, piece.bytes, abi::rights::mem_read | abi::rights::mem_write);
+    if (image == nullptr) {
+        return {"mapping the image of", p.name, last_};
+    }
+    std::memset(image, 0, piece.bytes);
+    Failure failure = copy_segments(p, image);
+    const ImageLayout layout = image_layout(system_, p);
+    if (!failure && !write_environment({image + layout.environment, layout.environment_bytes}, system_, p)) {
+        failure = {"writing the environment of", p.name, sys::Status{abi::Error::bad_arg}};
+    }
+    unmap_window();
+    return failure ? failure : check(last_, "unmapping the image of", p.name);
+}
+
+Failure Builder::map_image(Index process) {
+    const tables::Process& p = system_.processes[process];
+    const Process& runtime = processes_[process];
+    const sys::Space space{runtime.space};
+    const sys::Memory image{runtime.image.slot};
+    const ImageLayout layout = image_layout(system_, p);
+    std::uint64_t at = 0;
+    std::size_t number = 0;
+    for (const tables::Segment& s : p.segments) {
+        const std::uint64_t bytes = round_up(s.bytes, kPage);
+        if (const Failure f = check(space.map(image, at, s.address, bytes, s.rights, mapping_slot(process, number++)),
+                                    "mapping a segment of", p.name)) {
+            return f;
+        }
+        at += bytes;
+    }
+    const std::uint64_t stack_bytes = layout.environment - layout.stack;
+    if (const Failure f = check(space.map(image, layout.stack, tables::kStackTop - stack_bytes, stack_bytes,
+                                          abi::rights::mem_read | abi::rights::mem_write, mapping_slot(process, number++)),
+                                "mapping the stack of", p.name)) {
+        return f;
+    }
+    return check(space.map(image, layout.environment, tables::kEnvAddress, layout.environment_bytes, abi::rights::mem_read,
+                           mapping_slot(process, number)),
+                 "mapping the environment of", p.name);
+}
+
+Failure Builder::map_regions(Index process) {
+    const tables::Process& p = system_.processes[process];
+    const sys::Space space{processes_[process].space};
+    std::size_t number = own_mappings(process);
+    for (const tables::Map& m : p.maps) {
+        if (const Failure f = check(space.map(sys::Memory{slots_[m.object]}, m.offset, m.address, m.bytes, m.rights,
+                                              mapping_slot(process, number++)),
+                                    "mapping the region", system_.objects[m.object].name)) {
+            return f;
+        }
+    }
+    return {};
+}
+
+Failure Builder::configure_threads(Index process) {
+    const tables::Process& p = system_.processes[process];
+    const Process& runtime = processes_[process];
+    const std::uint64_t badge = process + std::uint64_t{1};
+    if (const Failure f = check(kOwnSlots.copy(runtime.fault, kFaultEndpoint, abi::rights::ep_call, badge),
+                                "making the fault endpoint of", p.name)) {
+        return f;
+    }
+    sys::Notification events;
+    for (const tables::Capability& c : p.capabilities) {
+        if (std::string_view{c.name} == "events" && system_.objects[c.object].kind == Kind::notification) {
+            events = sys::Notification{slots_[c.object]};
+        }
+    }
+    for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+        const tables::Object& o = system_.objects[i];
+        if (o.owner != process || o.kind != Kind::thread) {
+            continue;
+        }
+        const sys::Sched sched{o.a == kNone ? 0 : slots_[o.a]};
+        const sys::Notification bound = i == p.thread ? events : sys::Notification{};
+        if (const Failure f = check(sys::Thread{slots_[i]}.configure(sys::CSpace{runtime.cspace}, sys::Space{runtime.space},
+                                                                     sys::Endpoint{runtime.fault}, sched, bound),
+                                    "configuring", o.name)) {
+            return f;
+        }
+    }
+    return {};
+}
+
+Failure Builder::give_capabilities(Index process) {
+    const tables::Process& p = system_.processes[process];
+    const sys::CSpace space = cspace(process);
+    if (const Failure f = check(space.copy(tables::kSelfThread, slots_[p.thread], abi::rights::thread_control), "giving its thread to", p.name)) {
+        return f;
+    }
+    for (const tables::Capability& c : p.capabilities) {
+        if (const Failure f = check(space.copy(c.slot, slots_[c.object], c.rights, c.badge), "giving away", system_.objects[c.object].name)) {
+            return f;
+        }
+    }
+    return {};
+}
+
+Failure Builder::build_steps(Index process) {
+    const tables::Process& p = system_.processes[process];
+    const Process& runtime = processes_[process];
+    const sys::Pool pool{runtime.pool};
+    if (const Failure f = check(sys::Memory{runtime.pool_memory.slot}.make_pool(runtime.pool), "making the pool of", p.name)) {
+        return f;
+    }
+    if (const Failure f = check(pool.create_cspace(runtime.cspace), "making the capability space of", p.name)) {
+        return f;
+    }
+    if (const Failure f = check(pool.create_space(runtime.space, abi::SpaceKind::host), "making the address space of", p.name)) {
+        return f;
+    }
+    if (const Failure f = make_objects(process, pool)) {
+        return f;
+    }
+    for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+        const tables::Object& o = system_.objects[i];
+        if (o.owner != process) {
+            continue;
+        }
+        if (o.kind == Kind::cspace) {
+            learn_id(static_cast<Index>(i));
+        } else if (o.kind == Kind::ram) {
+            if (const Failure f = clear(memory_[i], o.name)) {
+                return f;
+            }
+        }
+    }
+    if (const Failure f = load(process)) {
+        return f;
+    }
+    if (const Failure f = map_image(process)) {
+        return f;
+    }
+    if (const Failure f = map_regions(process)) {
+        return f;
+    }
+    if (const Failure f = configure_threads(process)) {
+        return f;
+    }
+    if (const Failure f = give_capabilities(process)) {
+        return f;
+    }
+    return check(sys::Thread{slots_[p.thread]}.start(p.entry, tables::kStackTop, tables::kEnvAddress), "starting", p.name);
+}
+
+Failure Builder::build(Index process) {
+    ProcessStatus& status = processes_[process].status;
+    const Failure failure = build_steps(process);
+    if (!failure) {
+        status.state = ProcessState::running;
+        return {};
+    }
+    (void)dismantle(process);
+    status.state = ProcessState::failed;
+    return failure;
+}
+
+Failure Builder::dismantle(Index process) {
+    const tables::Process& p = system_.processes[process];
+    Process& runtime = processes_[process];
+    Failure failure;
+    const auto keep_first = [&](sys::Status status, const char* name) {
+        if (!status && status.error() != abi::Error::bad_slot && !failure) {
+            failure = {"taking back", name, status};
+        }
+    };
+    for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+        const tables::Object& o = system_.objects[i];
+        if (o.owner == process && o.kind == Kind::thread) {
+            keep_first(sys::Thread{slots_[i]}.stop(), o.name);
+        }
+    }
+    // All objects of the process come from its pool, and all that others hold of them was derived from it.
+    keep_first(kOwnSlots.revoke(runtime.pool_memory.slot), p.name);
+    for (std::size_t i = 0; i < mappings(process); ++i) {
+        keep_first(kOwnSlots.remove(mapping_slot(process, i)), p.name);
+    }
+    keep_first(kOwnSlots.remove(runtime.fault), p.name);
+    keep_first(kOwnSlots.revoke(runtime.image.slot), p.name);
+    for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+        const tables::Object& o = system_.objects[i];
+        if (o.owner != process) {
+            continue;
+        }
+        ids_[i] = 0;
+        if (is_memory(o.kind)) {
+            keep_first(kOwnSlots.revoke(slots_[i]), o.name);
+        } else if (o.kind != Kind::log && o.kind != Kind::cspace) {
+            keep_first(kOwnSlots.remove(slots_[i]), o.name);  // empty already, unless it was made from something else
+        }
+    }
+    runtime.status.state = ProcessState::killed;
+    return failure;
+}
+
+// --- looking things up -----------------------------------------------------------------------
+
+Index Builder::find(std::string_view name) const {
+    for (std::size_t i = 0; i < system_.processes.size(); ++i) {
+        const tables::Process& p = system_.processes[i];
+        if (!name.empty() && (name == p.name || (p.role == tables::Role::vmm && name == p.guest))) {
+            return static_cast<Index>(i);
+        }
+    }
+    return kNone;
+}
+
+bool Builder::drives_kernel_uart(Index process) const {
+    for (const tables::Object& o : system_.objects) {
+        if (o.owner == process && o.kind == Kind::device && boot_.uart.bytes != 0 && boot_.uart.base >= o.a &&
+            boot_.uart.base - o.a < o.b) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char* Builder::object_name(const sys::CSpace::Info& info) const {
+    for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+        const tables::Object& o = system_.objects[i];
+        if (type_of(o.kind) != info.type) {
+            continue;
+        }
+        if (info.type == abi::Type::memory) {
+            if (exists(static_cast<Index>(i)) && memory_[i].base == info.base && memory_[i].bytes == info.bytes) {
+                return o.name;
+            }
+        } else if (info.type == abi::Type::system || (ids_[i] != 0 && ids_[i] == info.object)) {
+            return o.name;
+        }
+    }
+    return "";
+}
+
+std::uint64_t Builder::memory_bytes(Index process) const {
+    std::uint64_t sum = processes_[process].pool_memory.bytes + processes_[process].image.bytes;
+    for (std::size_t i = 0; i < system_.objects.size(); ++i) {
+        if (system_.objects[i].owner == process && system_.objects[i].kind == Kind::ram) {
+            sum += memory_[i].bytes;
+        }
+    }
+    return sum;
+}
+
+abi::Slot Builder::init_capability(std::string_view name) const {
+    for (std::size_t i = 0; i < system_.init.size(); ++i) {
+        if (name == system_.init[i].name) {
+            return init_slots_[i];
+        }
+    }
+    return 0;
+}
+
+const tables::Map* Builder::init_map(std::string_view name) const {
+    for (const tables::Map& m : system_.init_maps) {
+        if (name == m.name) {
+            return &m;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace twain::init

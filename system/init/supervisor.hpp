@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// What init does once the system runs: takes faults (only the process that faulted stops), and obeys the control channel,
+// a command line in, one JSON line out:
+//
+//   ps             processes: state, faults, restarts, memory, threads
+//   caps           every capability and mapping of every process, as the kernel knows them
+//   stat           time used by cores, processes, vCPUs; exits of the vCPUs
+//   kill NAME      ends a process (or the VMM of guest NAME) and takes everything back
+//   reboot NAME    the same, then makes it again from the tables
+//   log            the kernel's log
+//   off            switches the machine off
+//
+// Answers: {"ok":true,"cmd":...} or {"ok":false,"cmd":...,"error":...}. Besides, on its own account:
+// {"event":"fault",...} and {"event":"failed",...}.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "ring/byte_ring.hpp"
+#include "system/init/builder.hpp"
+#include "system/init/channel.hpp"
+#include "system/init/command.hpp"
+#include "system/init/json.hpp"
+
+namespace twain::init {
+
+class Supervisor {
+public:
+    explicit Supervisor(Builder& builder) : builder_(builder) {}
+
+    // Starts all processes in the tables' order. A process that cannot be made is reported and left out.
+    void start_all();
+    // Connects the control channel; needs create_system().
+    void attach();
+    [[noreturn]] void run();
+
+    // One step of each, for tests.
+    void obey(std::string_view line);
+    void fault(std::uint64_t badge, const sys::Message& message);
+    void take_commands();
+
+private:
+    using Line = Json<Channel>;
+
+    bool start(tables::Index process);
+    void stop(tables::Index process);
+    void report(const Failure& failure, tables::Index process);
+    void answer_error(std::string_view command, std::string_view error, std::string_view argument = {});
+    void ps();
+    void ps_process(Line& line, tables::Index process);
+    void caps();
+    void caps_of(Line& line, sys::CSpace space, std::uint32_t slots);
+    void maps_of(Line& line, tables::Index process);
+    void stat();
+    void stat_threads(Line& line);
+    void stat_vcpus(Line& line);
+    void kill(std::string_view name, bool again);
+    void log();
+    void off();
+
+    Builder& builder_;
+    Channel channel_;
+    ring::ByteConsumer commands_;
+    sys::Notification command_bell_;
+    LineReader reader_;
+};
+
+// Writes a failure into the kernel log: "init: making uart.irq: occupied (argument 3)".
+void log_failure(const Failure& failure);
+
+}  // namespace twain::init
