@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +169,7 @@ class _Checker:
         return Guest(
             entry=entry, name=entry.name, klass="guest", program=self._program(entry, schema.PROGRAM_VMM),
             log=entry.get("log", False), ram=ram, vcpus=vcpus, cores=self._cores(entry), budget=self._budget(entry),
-            cmdline=self._cmdline(entry, console), console=console, ready=entry.get("ready", schema.DEFAULT_READY),
+            cmdline=self._cmdline(entry, console), console=console, ready=entry.get("ready", f"{entry.name} READY"),
             kernel=kernel, initrd=initrd,
             label=persona.get("label", entry.name) if persona else entry.name,
             color=persona.get("color", self._palette(index)) if persona else self._palette(index),
@@ -489,10 +490,10 @@ class _Checker:
                     config.programs[module.module] = files.read_program(module.path)
                 except FileProblem as problem:
                     seen[module.module] = problem
-            problem = seen[module.module]
-            if problem is not None:
+            found = seen[module.module]
+            if found is not None:
                 pos = process.entry.value_pos("program") if "program" in process.entry.present else process.entry.pos
-                self.sink.add(problem.code, pos, problem.message, problem.hint)
+                self.sink.add(found.code, pos, found.message, found.hint)
         boot = [f for g in config.guests for f in (g.kernel, g.initrd) if f]
         config.files_known = self.options.programs is not None and all(f.path is not None for f in boot)
         total = len({f.module for f in boot} | {p.program.module for p in processes})
@@ -509,7 +510,7 @@ def _distance(one: str, other: str) -> float:
     def channels(text: str) -> list[int]:
         return [int(text[i : i + 2], 16) for i in (1, 3, 5)]
 
-    return sum((a - b) ** 2 for a, b in zip(channels(one), channels(other))) ** 0.5
+    return math.dist(channels(one), channels(other))
 
 
 def _stem(path: Path) -> str:

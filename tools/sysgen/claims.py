@@ -179,7 +179,7 @@ def _typed(row: dict[str, Any], what: str, fields: dict[str, type]) -> None:
         value = row.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise Malformed(f'{what} with wrong "{name}"')
-        if kind is int and not 0 <= value < 1 << 64:
+        if kind is int and not 0 <= int(row[name]) < 1 << 64:
             raise Malformed(f'{what} with "{name}" out of range')
 
 

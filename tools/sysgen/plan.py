@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from . import schema, units
 from .diag import Sink
-from .model import Config, Guest, Placement
+from .model import Config, Driver, Guest, Placement, Server
 
 _LOOP_SHARE = 10  # percent of a guest's first vCPU's budget that its VMM's event loop gets
 _HOME = 0         # drivers and servers live here
@@ -39,7 +39,7 @@ def _choose_cores(config: Config) -> None:
 
 def _share_home(config: Config) -> None:
     """Drivers and servers share equally what guests leave on their core."""
-    residents = [*config.drivers, *config.servers]
+    residents: list[Driver | Server] = [*config.drivers, *config.servers]
     for process in residents:
         share = schema.PERIOD_NS * (100 - schema.GUEST_SHARE) // 100 // len(residents)
         process.placement = Placement(_HOME, max(share // 10_000 * 10_000, 10_000), schema.PERIOD_NS)

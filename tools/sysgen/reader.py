@@ -115,9 +115,9 @@ def _text(raw: bytes, sink: Sink) -> str | None:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         before = raw[: error.start]
-        line = before.count(b"\n") + 1
+        number = before.count(b"\n") + 1
         col = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-        sink.add("E100", Pos(line, col), f"not UTF-8: byte 0x{raw[error.start]:02x}")
+        sink.add("E100", Pos(number, col), f"not UTF-8: byte 0x{raw[error.start]:02x}")
         return None
     text = text.replace("\r\n", "\n")
     lines = text.split("\n")

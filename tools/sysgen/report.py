@@ -82,7 +82,7 @@ def _claims(system: System, findings: list[Finding]) -> Iterator[str]:
 
 def _held(system: System, holder: str) -> dict[str, set[str]]:
     held: dict[str, set[str]] = {}
-    for row in [*system.capabilities, *system.mappings]:
+    for row in system.uses():
         if row.holder == holder:
             held.setdefault(row.object, set()).update(row.rights)
     return held
@@ -93,7 +93,7 @@ def _neighbours(system: System, holder: str) -> set[str]:
     into, out = {"write", "signal", "call"}, {"read", "wait", "receive"}
     mine = _held(system, holder)
     found = set()
-    for row in [*system.capabilities, *system.mappings]:
+    for row in system.uses():
         both = mine.get(row.object, set())
         if row.holder != holder and ((both & into and out & set(row.rights)) or (both & out and into & set(row.rights))):
             found.add(row.holder)

@@ -72,7 +72,7 @@ GUEST = Section("guest", (
     Key("class", Type.CLASS, default='"guest"'),
     Key("program", Type.TEXT, default='"vmm"'),
     Key("console", Type.TEXT),
-    Key("ready", Type.TEXT, default='the marker of the tool\'s own initrd'),
+    Key("ready", Type.TEXT, default='"NAME READY", as the tool\'s own initrd prints'),
     Key("log", Type.BOOL, default="false"),
 ), named=True, later=("disk", "net", "display", "input", "rtc", "sound", "sensors", "balloon", "snapshot", "vsock"))
 DRIVER = Section("driver", (
@@ -113,7 +113,6 @@ PROGRAM_VMM = "vmm"
 IMAGES = ("debian",)
 
 DEFAULT_GUEST_RAM = 256 << 20
-DEFAULT_READY = "TWAIN-READY"
 DEFAULT_CONSOLE_CMDLINE = "console=ttyAMA0"
 GUEST_CONSOLE = "ttyAMA0"
 MAX_CMDLINE = 2047  # arm64 COMMAND_LINE_SIZE less the final zero

@@ -142,5 +142,9 @@ class System:
     def object(self, name: str) -> Object:
         return next(o for o in self.objects if o.name == name)
 
+    def uses(self) -> list[Capability | Mapping]:
+        """All ways in which anybody holds anything."""
+        return [*self.capabilities, *self.mappings]
+
     def to_json(self) -> str:
         return json.dumps({"version": 1, **asdict(self)}, indent=1) + "\n"
