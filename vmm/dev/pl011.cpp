@@ -62,8 +62,7 @@ std::uint32_t Pl011::flags(std::uint64_t now) const {
     std::uint32_t f = kClearToSend | kDataSetReady | kCarrier;
     f |= rx_count_ == 0 ? kRxEmpty : 0;
     f |= rx_count_ >= depth() ? kRxFull : 0;
-    f |= tx_count_ == 0 ? kTxEmpty : kBusy;
-    f |= tx_count_ >= depth() && !gave_up(now) ? kTxFull : 0;
+    f |= tx_count_ < kLine || gave_up(now) ? kTxEmpty : kTxFull | kBusy;
     return f;
 }
 
@@ -92,21 +91,21 @@ void Pl011::transmit(char c, std::uint64_t now) {
         latched_ |= kTx;
         return;
     }
-    if (tx_count_ >= depth()) {
+    if (tx_count_ >= kLine) {
         ++dropped_;
         return;
     }
-    tx_[(tx_head_ + tx_count_++) % kDepth] = c;
-    if (tx_count_ > trigger(fifo_levels_)) {
+    tx_[(tx_head_ + tx_count_++) % kLine] = c;
+    if (tx_count_ < kLine) {
+        latched_ |= kTx;
+    } else {
         latched_ &= ~kTx;
-    }
-    if (tx_count_ >= depth() && full_since_ == 0) {
         full_since_ = now != 0 ? now : 1;
     }
 }
 
 std::span<const char> Pl011::to_send() const {
-    const unsigned straight = kDepth - tx_head_;
+    const unsigned straight = kLine - tx_head_;
     return {tx_.data() + tx_head_, tx_count_ < straight ? tx_count_ : straight};
 }
 
@@ -115,12 +114,12 @@ void Pl011::sent(unsigned count) {
     if (count == 0) {
         return;
     }
-    tx_head_ = (tx_head_ + count) % kDepth;
-    tx_count_ -= count;
-    full_since_ = 0;
-    if (tx_count_ <= trigger(fifo_levels_)) {
+    if (full_since_ != 0) {
+        full_since_ = 0;
         latched_ |= kTx;
     }
+    tx_head_ = (tx_head_ + count) % kLine;
+    tx_count_ -= count;
 }
 
 std::uint64_t Pl011::read(const Access& a, std::uint64_t now) {

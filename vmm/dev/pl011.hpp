@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 //
-// PL011 UART r1p5 (Arm DDI 0183G), with 32-entry FIFOs. There is no line and so no baud rate: what the guest sends waits in
-// the transmit FIFO until somebody takes it, what is received comes at once.
+// PL011 UART r1p5 (Arm DDI 0183G), with 32-entry FIFOs. There is no baud rate: what the guest sends has left the transmit
+// FIFO at once, and is on the line until somebody takes it; what is received comes at once.
 //
-// A transmitter whose peer does not take anything looks busy (FR.TXFF) for at most `patience` ticks since it became full;
-// then it discards what does not fit, and counts, until the peer takes something again. So a guest that polls
-// TXFF is slowed down, never stopped.
+// When the line is full the transmitter looks busy (FR.TXFF), but for at most `patience` ticks; then it discards what does
+// not fit, and counts, until the peer takes something again. So a guest that polls TXFF is slowed down, never stopped.
 //
 // The enable bits of CR are kept but not enforced, so that an early console works before any driver has set them.
 //
@@ -24,6 +23,7 @@ namespace twain::vmm {
 class Pl011 {
 public:
     static constexpr unsigned kDepth = 32;
+    static constexpr unsigned kLine = 256;  // characters under way
     static constexpr std::uint64_t kWindowBytes = 0x1000;
 
     explicit Pl011(std::uint64_t patience) : patience_(patience) {}
@@ -40,6 +40,10 @@ public:
     // What waits to be sent, oldest first, in one piece; then `sent` says how many the peer has taken.
     std::span<const char> to_send() const;
     void sent(unsigned count);
+
+    // A full line: when its patience ends (~0: it is not full), and what follows then: the transmitter is ready.
+    std::uint64_t deadline() const { return full_since_ != 0 ? full_since_ + patience_ + 1 : ~std::uint64_t{0}; }
+    void expire(std::uint64_t now) { latched_ |= gave_up(now) ? kTx : 0u; }
 
     // How many characters can be received now; receive() takes at most as many.
     unsigned room() const { return depth() - rx_count_; }
@@ -60,10 +64,10 @@ private:
 
     std::uint64_t patience_;
     std::array<char, kDepth> rx_{};
-    std::array<char, kDepth> tx_{};
+    std::array<char, kLine> tx_{};
     unsigned rx_head_ = 0, rx_count_ = 0;
     unsigned tx_head_ = 0, tx_count_ = 0;
-    std::uint64_t full_since_ = 0;  // 0: the transmit FIFO is not full
+    std::uint64_t full_since_ = 0;  // 0: the line is not full
     std::uint64_t dropped_ = 0;
     std::uint32_t latched_ = 0;  // interrupts that ICR clears: transmit, overrun
     std::uint32_t mask_ = 0;

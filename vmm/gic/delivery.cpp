@@ -104,7 +104,8 @@ void Gic::evaluate(const Irq& irq, VcpuIndex self, Kicks& kicks) {
     }
     if (in_flight != kNoVcpu) {
         // Level and still wanted: its end is notified. Anything else changes an entry that is in flight.
-        const bool settled = wants(irq) && (irq.bank->latch & irq.mask()) == 0;
+        const bool settled = wants(irq) && (irq.bank->latch & irq.mask()) == 0 &&
+                             (recalled_[in_flight] & entry_bit(irq.intid())) == 0;
         if (!settled) {
             ask_review(in_flight, irq.intid(), self, kicks);
         }
@@ -139,8 +140,9 @@ void Gic::review(VcpuIndex vcpu, const Irq& irq, VcpuIndex self, Kicks& kicks) {
     const bool staged = (__atomic_load_n(&page.posted, __ATOMIC_ACQUIRE) & b) != 0;
     const bool held = (page.pending & b) != 0;
     const bool active = (page.active & b) != 0;
-    if ((recalled_[vcpu] & b) != 0) {
-        return;  // comes back by `retired`
+    if ((recalled_[vcpu] & b) != 0) {  // not taken yet, or it was active and only its pending half went: decide anew
+        recalled_[vcpu] &= ~b;
+        __atomic_fetch_and(&page.recalled, ~b, __ATOMIC_ACQ_REL);
     }
     if (staged || held) {
         const std::uint32_t pending = bank.latch | bank.flight_latch | (bank.level & ~bank.edge);

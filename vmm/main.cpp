@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// The virtual machine monitor of one guest: an ordinary process. It finds its guest in its environment, builds the
+// machine, starts a thread for each vCPU and becomes the event loop.
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <optional>
+
+#include "rt/env.hpp"
+#include "rt/panic.hpp"
+#include "rt/thread.hpp"
+#include "sys/sys.hpp"
+#include "vmm/machine/machine.hpp"
+#include "vmm/machine/native.hpp"
+#include "vmm/machine/vcpu_loop.hpp"
+
+namespace twain::vmm {
+namespace {
+
+using NativeMachine = Machine<NativePlatform>;
+
+template <typename T>
+class Static {  // storage for an object made once, never destroyed
+public:
+    template <typename... Arguments>
+    T& make(Arguments&&... arguments) {
+        return *new (storage_) T(static_cast<Arguments&&>(arguments)...);
+    }
+
+private:
+    alignas(T) std::byte storage_[sizeof(T)];
+};
+
+struct VcpuThread {
+    NativeMachine* machine = nullptr;
+    VcpuIndex index = 0;
+    rt::ThreadStart start{};
+};
+
+Static<NativePlatform> the_platform;
+Static<NativeMachine> the_machine;
+std::array<VcpuThread, kMaxVcpus> vcpu_threads;
+std::array<abi::VcpuPage*, kMaxVcpus> pages;
+
+// "vcpu<n><suffix>"
+class VcpuName {
+public:
+    VcpuName(VcpuIndex n, const char* suffix) {
+        std::memcpy(text_, "vcpu", 4);
+        text_[4] = static_cast<char>('0' + n);
+        std::strncpy(text_ + 5, suffix, sizeof text_ - 6);
+    }
+    std::string_view view() const { return text_; }
+
+private:
+    char text_[24] = {};
+};
+
+std::uint64_t number(std::string_view key, std::uint64_t otherwise) {
+    const std::string_view text = rt::setting(key);
+    std::uint64_t value = 0;
+    const std::from_chars_result r = std::from_chars(text.data(), text.data() + text.size(), value);
+    return !text.empty() && r.ec == std::errc{} && r.ptr == text.data() + text.size() ? value : otherwise;
+}
+
+void check(sys::Status status, std::string_view what) {
+    if (!status) {
+        rt::panic(what, sys::error_name(status.error()));
+    }
+}
+
+std::span<const std::byte> file(std::string_view name, std::string_view size_key) {
+    const std::optional<rt::Region> region = rt::find_region(name);
+    if (!region) {
+        return {};
+    }
+    const std::uint64_t bytes = number(size_key, region->bytes);
+    return {reinterpret_cast<const std::byte*>(region->address), bytes < region->bytes ? bytes : region->bytes};
+}
+
+// What there is to be had without a source of entropy: a secret handed in by setting `seed`, and when we run. Only the
+// former makes it worth offering to the guest as a random number generator.
+std::size_t gather_seed(std::span<std::uint8_t> seed, bool& trusted) {
+    const std::string_view given = rt::setting("seed");
+    trusted = given.size() >= 32;
+    std::size_t n = 0;
+    for (const char c : given) {
+        if (n < seed.size() - 16) {
+            seed[n++] = static_cast<std::uint8_t>(c);
+        }
+    }
+    const std::uint64_t times[2] = {sys::now(), number("vcpus", 1) ^ reinterpret_cast<std::uint64_t>(given.data())};
+    std::memcpy(seed.data() + n, times, sizeof times);
+    for (const char c : rt::process_name()) {
+        seed[n] = static_cast<std::uint8_t>(seed[n] * 31 + static_cast<std::uint8_t>(c));
+    }
+    return n + sizeof times;
+}
+
+void run_vcpu(void* argument) {
+    VcpuThread& t = *static_cast<VcpuThread*>(argument);
+    VcpuLoop<NativePlatform>(*t.machine, t.index).run();
+}
+
+unsigned collect_vcpus(std::array<NativePlatform::VcpuHandles, kMaxVcpus>& handles) {
+    const unsigned count = static_cast<unsigned>(number("vcpus", 1));
+    if (count == 0 || count > kMaxVcpus) {
+        rt::panic("setting vcpus");
+    }
+    for (VcpuIndex v = 0; v < count; ++v) {
+        handles[v].vcpu = sys::Vcpu{rt::slot(VcpuName(v, "").view())};
+        handles[v].wake = sys::Notification{rt::slot(VcpuName(v, ".wake").view())};
+        pages[v] = reinterpret_cast<abi::VcpuPage*>(rt::region(VcpuName(v, ".page").view()).address);
+        check(handles[v].vcpu.page(sys::Memory{rt::slot(VcpuName(v, ".page").view())}), "state page: ");
+        if (pages[v]->version != abi::kVersion) {
+            rt::panic("the kernel speaks another version");
+        }
+    }
+    return count;
+}
+
+void start_threads(NativeMachine& machine) {
+    for (VcpuIndex v = 0; v < machine.vcpus(); ++v) {
+        VcpuThread& t = vcpu_threads[v];
+        t.machine = &machine;
+        t.index = v;
+        t.start.run = run_vcpu;
+        t.start.argument = &t;
+        const rt::Region stack = rt::region(VcpuName(v, ".stack").view());
+        const sys::Thread thread{rt::slot(VcpuName(v, ".thread").view())};
+        check(thread.start(rt::thread_entry(), stack.address + stack.bytes, reinterpret_cast<std::uint64_t>(&t.start)),
+              "vCPU thread: ");
+    }
+}
+
+[[noreturn]] void event_loop(NativeMachine& machine, NativePlatform& platform) {
+    const std::uint64_t control_bit = number("control.event", 64);
+    const std::uint64_t control = control_bit < 64 ? std::uint64_t{1} << control_bit : 0;
+    for (;;) {
+        const std::uint64_t deadline = machine.handle_events();
+        if (!machine.may_sleep()) {
+            continue;
+        }
+        if ((platform.wait_events(deadline) & control) != 0) {
+            machine.reboot();
+        }
+    }
+}
+
+[[noreturn]] void run() {
+    std::array<NativePlatform::VcpuHandles, kMaxVcpus> handles{};
+    MachineConfig config;
+    const unsigned vcpus = collect_vcpus(handles);
+    const rt::Region ram = rt::region("guest.ram");
+    config.pages = {pages.data(), vcpus};
+    config.ram = reinterpret_cast<void*>(ram.address);
+    config.ram_bytes = ram.bytes;
+    config.kernel = file("kernel", "kernel.bytes");
+    config.initrd = file("initrd", "initrd.bytes");
+    config.command_line = rt::setting("cmdline");
+    config.ticks_per_second = sys::ticks_per_second();
+    std::array<std::uint8_t, 128> seed{};
+    config.seed = {seed.data(), gather_seed(seed, config.seed_trusted)};
+    if (const std::optional<rt::Region> stats = rt::find_region("stats"); stats && stats->bytes >= sizeof(Stats)) {
+        config.stats = reinterpret_cast<Stats*>(stats->address);
+    }
+    constexpr sys::Rights kAll = abi::rights::mem_read | abi::rights::mem_write | abi::rights::mem_exec;
+    const abi::Slot free = static_cast<abi::Slot>(number("slots.free", 0));
+    check(sys::Space{rt::slot("guest.space")}.map(sys::Memory{rt::slot("guest.ram")}, 0, config.board.ram.value,
+                                                  ram.bytes, kAll, free),
+          "guest memory: ");
+
+    NativePlatform& platform = the_platform.make(std::span(handles).first(vcpus), sys::Notification{rt::slot("events")},
+                                                 sys::Notification{rt::slot("timer")});
+    NativeMachine& machine = the_machine.make(platform, config);
+    start_threads(machine);
+    if (const LoadError error = machine.start(true); error != LoadError::none) {
+        rt::log(message_of(error));
+    }
+    event_loop(machine, platform);
+}
+
+}  // namespace
+}  // namespace twain::vmm
+
+int main() { twain::vmm::run(); }
