@@ -186,8 +186,8 @@ class Broker:
             tap(data)
         for line in self.parser.feed(data):
             self.lines.append(line)
-            answer = json_answer(line)
-            if answer is not None and self._asked:
+            answer = json_answer(line, self._asked[0].split()[0]) if self._asked else None
+            if answer is not None:
                 _, callback = self._asked
                 self._asked = None
                 callback(answer)

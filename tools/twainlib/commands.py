@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import bench as bench_module
 from . import broker, build as build_module, demo as demo_module, doctor as doctor_module
-from . import packages, qemu, suites, symbols, system, terminal
+from . import packages, qemu, suites, symbols, system, terminal, views
 from .errors import Exit, TwainError
 from .paths import ROOT, build_root, cache_dir, short, system_dir
 from .progress import say, stage
@@ -279,8 +279,8 @@ def _running(options):
 
 def _ask(options, command):
     answer = broker.request(_running(options), {"command": command})
-    if answer.get("ok"):
-        answer = answer.get("answer", {})
+    if "answer" in answer:
+        answer = answer["answer"]
     failed = isinstance(answer, dict) and (answer.get("ok") is False or "error" in answer)
     if failed and not getattr(options, "json", False):
         raise TwainError(Exit.RUN, str(answer.get("error", answer)))
@@ -291,30 +291,8 @@ def _ask(options, command):
 def _print(value, as_json):
     if as_json:
         print(json.dumps(value, indent=2))
-    elif isinstance(value, str):
-        print(value)
     else:
-        print(_table(value))
-
-
-def _table(answer):
-    """An answer for people: a list of rows as a table, everything else as `key: value`."""
-    lines = []
-    for key, value in answer.items() if isinstance(answer, dict) else [("", answer)]:
-        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-            columns = list(dict.fromkeys(name for row in value for name in row))
-            rows = [columns] + [[_cell(row.get(name, "")) for name in columns] for row in value]
-            widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-            lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-        elif key != "ok":
-            lines.append(f"{key}: {_cell(value)}")
-    return "\n".join(lines) or "ok"
-
-
-def _cell(value):
-    if isinstance(value, (dict, list)):
-        return json.dumps(value)
-    return str(value)
+        print(value if isinstance(value, str) else views.render(value))
 
 
 def _newest_log():

@@ -63,12 +63,15 @@ class LineParser:
         return Line(KERNEL, text, moment, complete)
 
 
-def json_answer(line):
-    """The supervisor's answer in a line, or None. Events (`{"event": ...}`) answer nothing."""
+def json_answer(line, command):
+    """The supervisor's answer to a command in a line, or None. Events (`{"event": ...}`) answer nothing, and what
+    somebody else has asked at the supervisor's keyboard is not ours."""
     if line.tag != SUPERVISOR or not line.complete or not line.text.startswith("{"):
         return None
     try:
         answer = json.loads(line.text)
     except ValueError:
         return None
-    return None if not isinstance(answer, dict) or "event" in answer else answer
+    if not isinstance(answer, dict) or "event" in answer or answer.get("cmd", command) != command:
+        return None
+    return answer

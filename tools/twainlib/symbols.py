@@ -21,7 +21,7 @@ def symbolize(text, build_root):
     lines = text[begin:].splitlines()
     identity = _BUILD_ID.search(text, begin) or _BUILD_ID.search(text)
     kernel = find_kernel(build_root, identity[1] if identity else None)
-    low, high = _text_range(kernel)
+    low, high = text_range(kernel)
     wanted = sorted({int(match[1], 16) for line in lines for match in _ADDRESS.finditer(line) if low <= int(match[1], 16) < high})
     names = _resolve(kernel, wanted)
     result = [f"symbols: {kernel}" + (f" (build {identity[1]})" if identity else " (the panic names no build)")]
@@ -46,15 +46,15 @@ def find_kernel(build_root, identity):
     raise TwainError(Exit.USAGE, f"the kernel of build {identity} is not here (built again since?)")
 
 
-def _tool(name):
+def tool(name):
     for prefix in ("aarch64-linux-gnu-", "aarch64-none-elf-", ""):
         if shutil.which(prefix + name):
             return prefix + name
     raise TwainError(Exit.MISSING, f"{name} is not installed", hint="run `tools/twain setup`")
 
 
-def _text_range(kernel):
-    text = subprocess.run([_tool("readelf"), "-lW", kernel], capture_output=True, text=True, check=True).stdout
+def text_range(kernel):
+    text = subprocess.run([tool("readelf"), "-lW", kernel], capture_output=True, text=True, check=True).stdout
     loads = [line.split() for line in text.splitlines() if line.strip().startswith("LOAD") and "E" in line.split()[6:-1]]
     if not loads:
         raise TwainError(Exit.RUN, f"{kernel} has no code")
@@ -64,6 +64,6 @@ def _text_range(kernel):
 def _resolve(kernel, addresses):
     if not addresses:
         return {}
-    output = subprocess.run([_tool("addr2line"), "-f", "-C", "-e", kernel, *(hex(address) for address in addresses)],
+    output = subprocess.run([tool("addr2line"), "-f", "-C", "-e", kernel, *(hex(address) for address in addresses)],
                             capture_output=True, text=True, check=True).stdout.splitlines()
     return {address: f"{output[2 * i]} at {output[2 * i + 1]}" for i, address in enumerate(addresses)}
