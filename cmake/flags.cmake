@@ -37,12 +37,12 @@ set(TWAIN_COMMON_FLAGS
 # Programs: hosted by picolibc, linked at a fixed address.
 set(TWAIN_USER_FLAGS ${TWAIN_COMMON_FLAGS} -fno-pic -ftls-model=local-exec)
 
-# Kernel: nothing below it, no FP registers, no access that alignment checking would catch.
-set(TWAIN_KERNEL_FLAGS ${TWAIN_COMMON_FLAGS} -ffreestanding -mgeneral-regs-only -mstrict-align -fno-pic)
-
-# Loader: as the kernel, at any address.
-set(TWAIN_LOADER_FLAGS ${TWAIN_COMMON_FLAGS} -ffreestanding -mgeneral-regs-only -mstrict-align -fpie
+# Kernel and loader: nothing below them, no FP registers, no access that alignment checking would catch; a loop
+# that is memset must not become a call of memset.
+set(TWAIN_BARE_FLAGS ${TWAIN_COMMON_FLAGS} -ffreestanding -mgeneral-regs-only -mstrict-align
     -fno-tree-loop-distribute-patterns)
+set(TWAIN_KERNEL_FLAGS ${TWAIN_BARE_FLAGS} -fno-pic)
+set(TWAIN_LOADER_FLAGS ${TWAIN_BARE_FLAGS} -fpie)
 
 # The build type's own flags (-O3 -DNDEBUG) are not wanted.
 set(CMAKE_CXX_FLAGS_RELEASE "")

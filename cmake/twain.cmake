@@ -63,7 +63,7 @@ function(twain_executable name)
     target_link_options(program-${name} PRIVATE
         -nostdlib -nostartfiles -static -no-pie -L${TWAIN_PICOLIBC}/lib -T${script} -Wl,--gc-sections
         -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--build-id=none -Wl,--fatal-warnings
-        -Wl,--defsym=__heap_bytes=${arg_HEAP} -Wl,--undefined=_start)
+        -Wl,--defsym=__heap_bytes=${arg_HEAP} -Wl,--undefined=_start -Wl,--undefined=main)
     set_target_properties(program-${name} PROPERTIES
         OUTPUT_NAME ${arg_OUTPUT} RUNTIME_OUTPUT_DIRECTORY ${arg_DIRECTORY} LINK_DEPENDS ${script})
 endfunction()
