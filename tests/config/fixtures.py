@@ -30,8 +30,9 @@ def elf(segments: list[tuple[int, int, int]], entry: int = 0x400000, machine: in
 def image(size: int = 2 * PAGE, memory: int = 1 << 20) -> bytes:
     """An arm64 Image with the PE header of Linux' EFI stub, whose section table says how long the file is."""
     head = b"MZ" + bytes(6) + struct.pack("<QQQ", 0, memory, 0xA) + bytes(24) + b"ARM\x64" + struct.pack("<I", 64)
-    pe = b"PE\0\0" + struct.pack("<HHIIIHH", 0xAA64, 1, 0, 0, 0, 0, 0x206)
-    pe += b".text\0\0\0" + struct.pack("<IIII", memory, PAGE, size - PAGE, PAGE) + bytes(16)
+    optional = bytes(112 + 4 * 8) + struct.pack("<II", size - 512, 512) + bytes(11 * 8)  # a signature at the end
+    pe = b"PE\0\0" + struct.pack("<HHIIIHH", 0xAA64, 1, 0, 0, 0, len(optional), 0x206) + optional
+    pe += b".text\0\0\0" + struct.pack("<IIII", memory, PAGE, size - PAGE - 512, PAGE) + bytes(16)
     return (head + pe).ljust(size, b"\0")
 
 

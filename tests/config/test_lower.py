@@ -29,6 +29,7 @@ def lowered(config: Path, **options: object) -> System:
 
 # The mirrored constants
 
+
 def constants(path: str) -> dict[str, int]:
     text = (ROOT / path).read_text().replace("'", "")
     found = {}
@@ -45,13 +46,18 @@ def test_rights_are_the_kernels() -> None:
             assert found[f"{prefix}_{right}"] == bit, (kind, right)
         names = {n.removeprefix(prefix + "_") for n in found if n.startswith(prefix + "_")}
         assert names == set(abi.RIGHTS[kind]), kind
-    assert (found["kPriorities"], found["kMaxCores"], found["kMaxModules"], found["kSlots"]) == \
-        (abi.PRIORITIES, abi.MAX_CORES, abi.MAX_MODULES, abi.SLOTS)
+    assert (found["kPriorities"], found["kMaxCores"], found["kMaxModules"], found["kSlots"]) == (
+        abi.PRIORITIES,
+        abi.MAX_CORES,
+        abi.MAX_MODULES,
+        abi.SLOTS,
+    )
 
 
 def test_claim_checker_knows_the_same_rights() -> None:
     from sysgen import claims
-    assert claims._KNOWN_RIGHTS == {kind: set(rights) for kind, rights in abi.RIGHTS.items()}
+
+    assert claims.KNOWN_RIGHTS == {kind: set(rights) for kind, rights in abi.RIGHTS.items()}
 
 
 def test_kinds_and_addresses_are_inits() -> None:
@@ -60,21 +66,32 @@ def test_kinds_and_addresses_are_inits() -> None:
     assert kinds is not None
     assert re.findall(r"^    (\w+),", kinds[1], re.MULTILINE) == list(abi.KINDS)
     found = constants("system/init/tables.hpp")
-    assert (found["kStackTop"], found["kProgramBase"], found["kMapBase"], found["kFirstSlot"]) == \
-        (abi.STACK_TOP, abi.PROGRAM_BASE, abi.MAP_BASE, abi.FIRST_SLOT)
+    assert (found["kStackTop"], found["kProgramBase"], found["kMapBase"], found["kFirstSlot"]) == (
+        abi.STACK_TOP,
+        abi.PROGRAM_BASE,
+        abi.MAP_BASE,
+        abi.FIRST_SLOT,
+    )
 
 
 # What every process finds in its environment
 
+
 def names(system: System, holder: str) -> tuple[set[str], set[str], set[str]]:
     process = next((p for p in system.processes if p.name == holder), None)
-    return ({c.name for c in system.capabilities if c.holder == holder},
-            {m.name for m in system.mappings if m.holder == holder},
-            {key for key, _ in process.settings} if process else set())
+    return (
+        {c.name for c in system.capabilities if c.holder == holder},
+        {m.name for m in system.mappings if m.holder == holder},
+        {key for key, _ in process.settings} if process else set(),
+    )
 
 
 def ring(*rings: str) -> tuple[set[str], set[str], set[str]]:
-    return ({f"{r}.bell" for r in rings}, {f"{r}.{p}" for r in rings for p in ("data", "head")}, {f"{r}.event" for r in rings})
+    return (
+        {f"{r}.bell" for r in rings},
+        {f"{r}.{p}" for r in rings for p in ("data", "head")},
+        {f"{r}.event" for r in rings},
+    )
 
 
 def test_environment_names() -> None:
@@ -86,20 +103,50 @@ def test_environment_names() -> None:
 
     assert names(system, "uart") == joined(always, ring("rx", "tx"), ({"irq", "irq.note"}, {"regs"}, {"irq.event"}))
     assert names(system, "serial") == joined(
-        always, ring("uart.rx", "uart.tx", "supervisor.out", "supervisor.in", "business.out", "business.in", "personal.out",
-                     "personal.in"),
-        (set(), set(), {"guests", "system", "business.color", "business.label", "personal.color", "personal.label"}))
+        always,
+        ring(
+            "uart.rx",
+            "uart.tx",
+            "supervisor.out",
+            "supervisor.in",
+            "business.out",
+            "business.in",
+            "personal.out",
+            "personal.in",
+        ),
+        (set(), set(), {"guests", "system", "business.color", "business.label", "personal.color", "personal.label"}),
+    )
     for guest, vcpus in (("business", 1), ("personal", 2)):
         per_vcpu = [f"vcpu{n}" for n in range(vcpus)]
-        assert names(system, f"vmm.{guest}") == joined(always, ring("console.out", "console.in"), (
-            {"guest.ram", "guest.space"} | {v + s for v in per_vcpu for s in ("", ".page", ".thread", ".wake")},
-            {"guest.ram", "kernel", "initrd"} | {v + s for v in per_vcpu for s in (".page", ".stack")},
-            {"guest", "vcpus", "ram", "cmdline", "ready", "stacks", "slots.free", "kernel.bytes", "initrd.bytes",
-             "control.event"}))
+        assert names(system, f"vmm.{guest}") == joined(
+            always,
+            ring("console.out", "console.in"),
+            (
+                {"guest.ram", "guest.space"} | {v + s for v in per_vcpu for s in ("", ".page", ".thread", ".wake")},
+                {"guest.ram", "kernel", "initrd"} | {v + s for v in per_vcpu for s in (".page", ".stack")},
+                {
+                    "guest",
+                    "vcpus",
+                    "ram",
+                    "cmdline",
+                    "ready",
+                    "stacks",
+                    "slots.free",
+                    "kernel.bytes",
+                    "initrd.bytes",
+                    "control.event",
+                },
+            ),
+        )
     capabilities, maps, _ = names(system, INIT)
     assert maps == ring("supervisor.out", "supervisor.in")[1]
-    assert capabilities == {"events", "supervisor.out.bell", "supervisor.in.bell", "vmm.business.control",
-                            "vmm.personal.control"} | {f"{p.name}.cspace" for p in system.processes}
+    assert capabilities == {
+        "events",
+        "supervisor.out.bell",
+        "supervisor.in.bell",
+        "vmm.business.control",
+        "vmm.personal.control",
+    } | {f"{p.name}.cspace" for p in system.processes}
     settings = dict(next(p for p in system.processes if p.name == "serial").settings)
     assert settings["guests"] == "business personal" and settings["business.color"] == "#C62828"
 
@@ -109,6 +156,7 @@ def test_smallest_system_is_small() -> None:
 
 
 # What holds for every table
+
 
 def check_table(system: System) -> None:
     order = {o.name: i for i, o in enumerate(system.objects)}
@@ -124,7 +172,11 @@ def check_table(system: System) -> None:
     holders = [p.name for p in system.processes] + [INIT]
     for holder in holders:
         slots = [c.slot for c in system.capabilities if c.holder == holder]
-        assert slots == [0] * len(slots) if holder == INIT else slots == list(range(abi.FIRST_SLOT, abi.FIRST_SLOT + len(slots)))
+        assert (
+            slots == [0] * len(slots)
+            if holder == INIT
+            else slots == list(range(abi.FIRST_SLOT, abi.FIRST_SLOT + len(slots)))
+        )
         seen = [c.name for c in system.capabilities if c.holder == holder]
         assert len(set(seen)) == len(seen)
         maps = sorted((m for m in system.mappings if m.holder == holder), key=lambda m: m.address)
@@ -158,7 +210,11 @@ def check_processor_time(system: System) -> None:
             assert top[link.other] > top[link.one]
     for p in system.processes:
         if p.role == "vmm":
-            vcpus = [scheds[o.sched] for o in system.objects if o.kind == "thread" and o.owner == p.name and o.name != p.thread]
+            vcpus = [
+                scheds[o.sched]
+                for o in system.objects
+                if o.kind == "thread" and o.owner == p.name and o.name != p.thread
+            ]
             assert all(top[p.name] == s.priority + 1 for s in vcpus)
 
 
@@ -169,15 +225,27 @@ def test_shipped_configurations(config: Path, cpus: int) -> None:
     assert system.cpus == cpus
     check_table(system)
     for process in (p for p in system.processes if p.role == "vmm"):
-        cores = [system.object(o.sched).core for o in system.objects
-                 if o.kind == "thread" and o.owner == process.name and o.name != process.thread]
+        cores = [
+            system.object(o.sched).core
+            for o in system.objects
+            if o.kind == "thread" and o.owner == process.name and o.name != process.thread
+        ]
         assert len(set(cores)) == min(len(cores), cpus), "vCPUs of a guest run on different cores"
 
 
 def random_config(chance: random.Random) -> str:
     cpus, count = chance.randrange(1, 9), chance.randrange(1, 9)
-    out = ["schema = 1", 'board = "qemu-virt"', "[board_args]", 'ram = "4G"', f"cpus = {cpus}",
-           "[driver.tty]", 'device = "pl011"', "[server.serial]", 'uses = ["tty"]']
+    out = [
+        "schema = 1",
+        'board = "qemu-virt"',
+        "[board_args]",
+        'ram = "4G"',
+        f"cpus = {cpus}",
+        "[driver.tty]",
+        'device = "pl011"',
+        "[server.serial]",
+        'uses = ["tty"]',
+    ]
     for number in range(count):
         out += [f"[guest.g{number}]", 'image = "debian"']
         if chance.random() < 0.9:
@@ -194,8 +262,11 @@ def random_config(chance: random.Random) -> str:
             out.append("log = true")
     guests = [f"g{n}" for n in range(count)]
     if count > 1:
-        out += ["[[claim]]", f"isolate = {json.dumps(chance.sample(guests, chance.randrange(2, count + 1)))}",
-                'shared_servers = ["serial"]']
+        out += [
+            "[[claim]]",
+            f"isolate = {json.dumps(chance.sample(guests, chance.randrange(2, count + 1)))}",
+            'shared_servers = ["serial"]',
+        ]
     return "\n".join(out) + "\n"
 
 
@@ -259,8 +330,11 @@ def test_expand_marks_each_default(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_claims_hash_depends_on_claims_alone(tmp_path: Path) -> None:
     text = (ROOT / "configs" / "two-guests.toml").read_text()
-    variants = [text, "# a comment\n" + text, text.replace('shared_servers = ["serial"]', 'shared_servers = ["serial", "console"]')
-                + "[server.console]\n"]
+    variants = [
+        text,
+        "# a comment\n" + text,
+        text.replace('shared_servers = ["serial"]', 'shared_servers = ["serial", "console"]') + "[server.console]\n",
+    ]
     hashes = []
     for variant in variants:
         path = tmp_path / "x.toml"
@@ -273,18 +347,35 @@ def test_claims_hash_depends_on_claims_alone(tmp_path: Path) -> None:
 
 # Generated files
 
+
 def test_generate(built: tuple[Path, Path], tmp_path: Path) -> None:
     programs, files = built
-    arguments = ["generate", str(ROOT / "configs" / "two-guests.toml"), "--programs", str(programs), "--files", str(files),
-                 "--out", str(tmp_path)]
+    arguments = [
+        "generate",
+        str(ROOT / "configs" / "two-guests.toml"),
+        "--programs",
+        str(programs),
+        "--files",
+        str(files),
+        "--out",
+        str(tmp_path),
+    ]
     assert cli.main(arguments) == 0
     before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.iterdir()}
     assert set(before) == set(emit.FILES)
     assert cli.main(arguments) == 0
-    assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.iterdir()} == before, "same input, same files"
+    assert {
+        p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.iterdir()
+    } == before, "same input, same files"
     manifest = json.loads(before["manifest.json"][0])["files"]
     assert [f["name"] for f in manifest] == [
-        "drv-pl011", "srv-console", "vmm", "debian/vmlinux", "business.cpio.gz", "personal.cpio.gz"]
+        "drv-pl011",
+        "srv-console",
+        "vmm",
+        "debian/vmlinux",
+        "business.cpio.gz",
+        "personal.cpio.gz",
+    ]
     assert all(Path(f["path"]).is_file() and len(f["name"]) <= abi.MODULE_NAME for f in manifest)
     expect = json.loads(before["expect.json"][0])
     assert (expect["compatible"], expect["gic_version"], expect["cores"]) == ("linux,dummy-virt", 3, 2)
@@ -298,7 +389,12 @@ def test_generate(built: tuple[Path, Path], tmp_path: Path) -> None:
 
 def test_missing_build_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = str(ROOT / "configs" / "two-guests.toml")
-    assert cli.main(["generate", config, "--programs", str(tmp_path), "--files", str(tmp_path), "--out", str(tmp_path / "o")]) == 1
+    assert (
+        cli.main(
+            ["generate", config, "--programs", str(tmp_path), "--files", str(tmp_path), "--out", str(tmp_path / "o")]
+        )
+        == 1
+    )
     text = capsys.readouterr().err
     assert text.count("error[E190]") == 8 and not (tmp_path / "o").exists()
 
@@ -321,8 +417,23 @@ def test_compiled_tables_are_the_judged_ones(built: tuple[Path, Path], tmp_path:
     system = lowered(config, programs=programs, files=files, cpus=4)
     emit.write(system, tmp_path)
     here = Path(__file__).resolve().parent
-    subprocess.run(["g++", "-std=c++20", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic", f"-I{ROOT}",
-                    str(tmp_path / "tables.cpp"), str(here / "dump_tables.cpp"), "-o", str(tmp_path / "dump")], check=True)
+    subprocess.run(
+        [
+            "g++",
+            "-std=c++20",
+            "-Wall",
+            "-Wextra",
+            "-Wconversion",
+            "-Werror",
+            "-pedantic",
+            f"-I{ROOT}",
+            str(tmp_path / "tables.cpp"),
+            str(here / "dump_tables.cpp"),
+            "-o",
+            str(tmp_path / "dump"),
+        ],
+        check=True,
+    )
     dump = json.loads(subprocess.run([tmp_path / "dump"], capture_output=True, check=True).stdout)
     data = json.loads(system.to_json())
     index = {o["name"]: i for i, o in enumerate(data["objects"])}
@@ -333,14 +444,25 @@ def test_compiled_tables_are_the_judged_ones(built: tuple[Path, Path], tmp_path:
         return sum(abi.RIGHTS[kind[name]][r] for r in rights)
 
     def capabilities(holder: str) -> list[object]:
-        return [[c["slot"], index[c["object"]], mask(c["object"], c["rights"]), c["badge"], c["name"], c["line"]]
-                for c in data["capabilities"] if c["holder"] == holder]
+        return [
+            [c["slot"], index[c["object"]], mask(c["object"], c["rights"]), c["badge"], c["name"], c["line"]]
+            for c in data["capabilities"]
+            if c["holder"] == holder
+        ]
 
     def maps(holder: str) -> list[object]:
-        return [[index[m["object"]], m["offset"], m["bytes"], m["address"], mask(m["object"], m["rights"]),
-                 m["name"]] for m in data["mappings"] if m["holder"] == holder]
+        return [
+            [index[m["object"]], m["offset"], m["bytes"], m["address"], mask(m["object"], m["rights"]), m["name"]]
+            for m in data["mappings"]
+            if m["holder"] == holder
+        ]
 
-    ab = {"ram": ("bytes", "align"), "device": ("base", "bytes"), "irq": ("intid", "edge"), "sched": ("budget_ns", "period_ns")}
+    ab = {
+        "ram": ("bytes", "align"),
+        "device": ("base", "bytes"),
+        "irq": ("intid", "edge"),
+        "sched": ("budget_ns", "period_ns"),
+    }
     for o, row in zip(data["objects"], dump["objects"], strict=True):
         a, b = (int(o[f]) for f in ab[o["kind"]]) if o["kind"] in ab else (0, 0)
         if o["kind"] == "vcpu":
@@ -348,18 +470,48 @@ def test_compiled_tables_are_the_judged_ones(built: tuple[Path, Path], tmp_path:
         if o["kind"] == "thread":
             a = index[o["sched"]]
         owner = abi.SYSTEM_OWNER if o["owner"] == SYSTEM else process.index(o["owner"])
-        assert row == [o["name"], abi.KINDS.index(o["kind"]), o["priority"], o["core"], int(o["hard"]), owner, o["line"],
-                       a, b, o["module"]]
+        assert row == [
+            o["name"],
+            abi.KINDS.index(o["kind"]),
+            o["priority"],
+            o["core"],
+            int(o["hard"]),
+            owner,
+            o["line"],
+            a,
+            b,
+            o["module"],
+        ]
     for p, row in zip(data["processes"], dump["processes"], strict=True):
         assert row == {
-            "name": p["name"], "role": ["driver", "server", "vmm"].index(p["role"]), "guest": p["guest"],
-            "program": p["program"], "entry": p["entry"], "stack": p["stack_bytes"], "pool": p["pool_bytes"],
-            "thread": index[p["thread"]], "settings": p["settings"],
-            "segments": [[s["file_offset"], s["file_bytes"], s["address"], s["bytes"],
-                          sum(abi.RIGHTS["ram"][r] for r in s["rights"])] for s in p["segments"]],
-            "capabilities": capabilities(p["name"]), "maps": maps(p["name"])}
+            "name": p["name"],
+            "role": ["driver", "server", "vmm"].index(p["role"]),
+            "guest": p["guest"],
+            "program": p["program"],
+            "entry": p["entry"],
+            "stack": p["stack_bytes"],
+            "pool": p["pool_bytes"],
+            "thread": index[p["thread"]],
+            "settings": p["settings"],
+            "segments": [
+                [
+                    s["file_offset"],
+                    s["file_bytes"],
+                    s["address"],
+                    s["bytes"],
+                    sum(abi.RIGHTS["ram"][r] for r in s["rights"]),
+                ]
+                for s in p["segments"]
+            ],
+            "capabilities": capabilities(p["name"]),
+            "maps": maps(p["name"]),
+        }
     assert (dump["init"], dump["init_maps"]) == (capabilities(INIT), maps(INIT))
-    assert (dump["name"], dump["config"], dump["claims"]) == (data["name"], data["config_sha256"], data["claims_sha256"])
+    assert (dump["name"], dump["config"], dump["claims"]) == (
+        data["name"],
+        data["config_sha256"],
+        data["claims_sha256"],
+    )
 
 
 def test_explicit_files(built: tuple[Path, Path], tmp_path: Path) -> None:
@@ -368,7 +520,8 @@ def test_explicit_files(built: tuple[Path, Path], tmp_path: Path) -> None:
     shutil.copy(files / "debian" / "vmlinux", tmp_path / "Image")
     shutil.copy(files / "business.cpio.gz", tmp_path / "a very long name of an initial ram disk, too long.cpio.gz")
     config = tmp_path / "x.toml"
-    config.write_text("""schema = 1
+    config.write_text(
+        """schema = 1
 board = "qemu-virt"
 [guest.a]
 kernel = "Image"
@@ -378,21 +531,43 @@ kernel = "./Image"
 initrd = "a very long name of an initial ram disk, too long.cpio.gz"
 [[claim]]
 isolate = ["a", "b"]
-""")
+"""
+    )
     system = lowered(config, programs=programs)
-    assert [m.name for m in system.modules][1:] == ["Image", "a_very_long_name_of_an_initial_ram_disk__too_long.cpio.gz"[-43:]]
+    assert [m.name for m in system.modules][1:] == [
+        "Image",
+        "a_very_long_name_of_an_initial_ram_disk__too_long.cpio.gz"[-43:],
+    ]
     assert [o.parties for o in system.objects if o.kind == "file"] == [("vmm.a", "vmm.b")] * 2
 
 
 # Board facts
 
+
 @pytest.mark.skipif(shutil.which("qemu-system-aarch64") is None, reason="no QEMU")
 def test_board_is_qemus(tmp_path: Path) -> None:
     from sysgen import board
+
     path = tmp_path / "virt.dtb"
-    subprocess.run(["qemu-system-aarch64", "-M", f"virt,virtualization=on,gic-version=3,dtb-randomness=off,dumpdtb={path}",
-                    "-cpu", "max", "-smp", "4", "-m", "2G", "-nodefaults", "-display", "none"], check=True, timeout=30,
-                   capture_output=True)
+    subprocess.run(
+        [
+            "qemu-system-aarch64",
+            "-M",
+            f"virt,virtualization=on,gic-version=3,dtb-randomness=off,dumpdtb={path}",
+            "-cpu",
+            "max",
+            "-smp",
+            "4",
+            "-m",
+            "2G",
+            "-nodefaults",
+            "-display",
+            "none",
+        ],
+        check=True,
+        timeout=30,
+        capture_output=True,
+    )
     stored = board.builtin_directory() / "qemu-virt.toml"
     copy = tmp_path / "qemu-virt.toml"
     copy.write_text(stored.read_text().replace("qemu-virt.dtb", str(path)))

@@ -48,8 +48,13 @@ def outcome(case: str, bad_directory: Path, capsys: pytest.CaptureFixture[str], 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_golden(case: str, bad_directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-                request: pytest.FixtureRequest) -> None:
+def test_golden(
+    case: str,
+    bad_directory: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
     text = outcome(case, bad_directory, capsys, monkeypatch)
     golden = BAD / (case.rsplit(".", 2)[0] if case.endswith(".json") else case[: -len(".toml")])
     golden = golden.with_name(golden.name + ".txt")
@@ -63,7 +68,7 @@ def test_golden(case: str, bad_directory: Path, capsys: pytest.CaptureFixture[st
 
 
 def raised_in_source() -> set[str]:
-    sources = (HERE.parents[1] / "tools" / "sysgen").glob("*.py")
+    sources = (HERE.parents[1] / "tools" / "sysgen").rglob("*.py")
     return {code for s in sources for code in re.findall(r'"([EW]\d{3})"', s.read_text())}
 
 
@@ -98,11 +103,20 @@ def test_all_errors_at_once_in_order(bad_directory: Path) -> None:
     assert positions == sorted(positions) and len(result.errors) >= 6
 
 
-def test_json_says_the_same(bad_directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_says_the_same(
+    bad_directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(bad_directory)
     assert cli.main(["check", "--json", "E101-initrid.toml"]) == 1
     data = json.loads(capsys.readouterr().out)
     assert not data["ok"]
     assert data["diagnostics"][0] == {
-        "code": "E101", "severity": "error", "file": "E101-initrid.toml", "line": 6, "column": 1,
-        "message": 'unknown key "initrid" in [guest.business]', "hint": 'did you mean "initrd"?', "notes": []}
+        "code": "E101",
+        "severity": "error",
+        "file": "E101-initrid.toml",
+        "line": 6,
+        "column": 1,
+        "message": 'unknown key "initrid" in [guest.business]',
+        "hint": 'did you mean "initrd"?',
+        "notes": [],
+    }

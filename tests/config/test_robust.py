@@ -21,7 +21,9 @@ CODES = set(codes.known())
 def check_bytes(data: bytes, path: Path) -> sysgen.Result:
     path.write_bytes(data)
     result = sysgen.check(path)
-    assert (result.system is None) == any(d.is_error and d.code not in ("E181", "E183", "E185") for d in result.diagnostics)
+    assert (result.system is None) == any(
+        d.is_error and d.code not in ("E181", "E183", "E185") for d in result.diagnostics
+    )
     for item in result.diagnostics:
         assert item.code in CODES
         assert item.pos.line >= 1 and item.pos.col >= 1 and item.message
@@ -51,30 +53,54 @@ def test_bytes_changed(tmp_path: Path) -> None:
     data = CONFIGS[-1].read_bytes()
     chance = random.Random(1)
     for position in range(len(data)):
-        byte = chance.choice(b'"[]={}.,#\n0-\x00\xff\'\\')
+        byte = chance.choice(b"\"[]={}.,#\n0-\x00\xff'\\")
         check_bytes(data[:position] + bytes([byte]) + data[position + 1 :], tmp_path / "changed.toml")
 
 
 TOP = b'schema = 1\nboard = "qemu-virt"\n'
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"\0", b"\xff\xfe", b"\xef\xbb\xbf" + TOP, b"\n" * 20_000, b"a = 1\n" * 20_000,
-    TOP + b"#" + b"x" * (1 << 20), b"x" * (1 << 20), TOP + b"a = " + b"[" * 4000, TOP + b"a = " + b"{a=" * 1300,
-    TOP + b"a" + b".a" * 2000 + b" = 1\n", TOP + b"[guest" + b".a" * 2000 + b"]\n", TOP + b"a = 1979-05-27T07:32:00Z\n",
-    TOP + b"[guest.a]\nram = inf\nvcpus = nan\ncores = [1.5]\nbudget = 07:32:00\n",
-    TOP + b"[guest.a]\nvcpus = 18446744073709551615\n", TOP + b"[guest.a]\nvcpus = -9223372036854775809\n",
-    TOP + b'[guest.a]\nimage = "debian"\nram = "0K"\n', TOP + b'[guest.a]\nimage = "debian"\nram = "18014398509481983K"\n',
-    TOP + b'[guest.a]\nimage = "debian"\nbudget = "18446744073709551615s/18446744073709551615s"\n',
-    TOP + b'[guest.a]\nkernel = "\\u0000"\ninitrd = "/dev/zero"\n', TOP + b'[guest.a]\nkernel = "../../../../../../etc"\n',
-    TOP + b'[driver.a]\ndevice = ["", "/", "//", "*"]\n', TOP + b'["guest".""]\nimage = "debian"\n',
-    TOP + b'[guest]\na = {image = "debian", console = "s"}\n', TOP + b'[[guest.a]]\nimage = "debian"\n',
-    TOP + b'[[claim]]\nisolate = [["a"], {b = 1}]\n', TOP + b'[claim.a]\nb = 1\n', TOP + b'claim = [1]\n',
-    b'schema = 1\nboard = "../boards/qemu-virt"\n', b'schema = 1\nboard = ""\n', b'schema = 1\nboard = "\\u0000"\n',
-    TOP + b'name = "x"\r\n[server.s]\r\nuses = ["s"]\r\n', TOP + b'name = """a\nb"""\n',
-    TOP + b'[guest.a]\nimage = "debian"\ncmdline = "\\u001b[31m"\n',
-    TOP + '[guest.a]\nimage = "debian"\ncmdline = "\u202e \U0001f600"\n'.encode(),
-], ids=lambda d: repr(d[-24:]))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf" + TOP,
+        b"\n" * 20_000,
+        b"a = 1\n" * 20_000,
+        TOP + b"#" + b"x" * (1 << 20),
+        b"x" * (1 << 20),
+        TOP + b"a = " + b"[" * 4000,
+        TOP + b"a = " + b"{a=" * 1300,
+        TOP + b"a" + b".a" * 2000 + b" = 1\n",
+        TOP + b"[guest" + b".a" * 2000 + b"]\n",
+        TOP + b"a = 1979-05-27T07:32:00Z\n",
+        TOP + b"[guest.a]\nram = inf\nvcpus = nan\ncores = [1.5]\nbudget = 07:32:00\n",
+        TOP + b"[guest.a]\nvcpus = 18446744073709551615\n",
+        TOP + b"[guest.a]\nvcpus = -9223372036854775809\n",
+        TOP + b'[guest.a]\nimage = "debian"\nram = "0K"\n',
+        TOP + b'[guest.a]\nimage = "debian"\nram = "18014398509481983K"\n',
+        TOP + b'[guest.a]\nimage = "debian"\nbudget = "18446744073709551615s/18446744073709551615s"\n',
+        TOP + b'[guest.a]\nkernel = "\\u0000"\ninitrd = "/dev/zero"\n',
+        TOP + b'[guest.a]\nkernel = "../../../../../../etc"\n',
+        TOP + b'[driver.a]\ndevice = ["", "/", "//", "*"]\n',
+        TOP + b'["guest".""]\nimage = "debian"\n',
+        TOP + b'[guest]\na = {image = "debian", console = "s"}\n',
+        TOP + b'[[guest.a]]\nimage = "debian"\n',
+        TOP + b'[[claim]]\nisolate = [["a"], {b = 1}]\n',
+        TOP + b"[claim.a]\nb = 1\n",
+        TOP + b"claim = [1]\n",
+        b'schema = 1\nboard = "../boards/qemu-virt"\n',
+        b'schema = 1\nboard = ""\n',
+        b'schema = 1\nboard = "\\u0000"\n',
+        TOP + b'name = "x"\r\n[server.s]\r\nuses = ["s"]\r\n',
+        TOP + b'name = """a\nb"""\n',
+        TOP + b'[guest.a]\nimage = "debian"\ncmdline = "\\u001b[31m"\n',
+        TOP + '[guest.a]\nimage = "debian"\ncmdline = "\u202e \U0001f600"\n'.encode(),
+    ],
+    ids=lambda d: repr(d[-24:]),
+)
 def test_hostile_text(data: bytes, tmp_path: Path) -> None:
     check_bytes(data, tmp_path / "hostile.toml")
 
@@ -105,10 +131,15 @@ def mutations(data: bytes, count: int) -> list[bytes]:
     return cuts + edits
 
 
-@pytest.mark.parametrize("good,reader", [
-    (fixtures.GOOD_PROGRAM, files.read_program), (fixtures.image(), files.read_kernel),
-    (fixtures.archive(), lambda p: files.read_initrd(p, 1 << 20)),
-], ids=["program", "kernel", "initrd"])
+@pytest.mark.parametrize(
+    "good,reader",
+    [
+        (fixtures.GOOD_PROGRAM, files.read_program),
+        (fixtures.image(), files.read_kernel),
+        (fixtures.archive(), lambda p: files.read_initrd(p, 1 << 20)),
+    ],
+    ids=["program", "kernel", "initrd"],
+)
 def test_damaged_boot_files(good: bytes, reader: object, tmp_path: Path) -> None:
     path = tmp_path / "damaged"
     for data in mutations(good, 300):

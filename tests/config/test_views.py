@@ -29,8 +29,14 @@ def test_report(capsys: pytest.CaptureFixture[str]) -> None:
     text = run(capsys, "report", DUAL)
     system = sysgen.check(DUAL).system
     assert system is not None
-    for heading in ("## Claims", "## What guests have in common", "## Read-only boot files", "## Residual trust",
-                    "## Who holds what", "## Memory"):
+    for heading in (
+        "## Claims",
+        "## What guests have in common",
+        "## Read-only boot files",
+        "## Residual trust",
+        "## Who holds what",
+        "## Memory",
+    ):
         assert heading in text
     for row in system.uses():
         assert f"| {row.name} | {row.object} |" in text

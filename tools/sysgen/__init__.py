@@ -16,15 +16,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import check as _check, claims as _claims, lower as _lower, reader as _reader
-from .check import Options
+from . import check as _check, claims as _claims, live as _live, lower as _lower, memmap as _memmap, reader as _reader
+from .context import Options
 from .claims import Finding
 from .diag import Diagnostic, Pos, Sink, render
 from .model import Config
 from .reader import Document
 from .table import System
+from .units import size_text
 
-__all__ = ["Config", "Diagnostic", "Finding", "Options", "Pos", "Result", "System", "check", "render", "verify"]
+__all__ = [
+    "Config",
+    "Diagnostic",
+    "Finding",
+    "Options",
+    "Pos",
+    "Result",
+    "System",
+    "check",
+    "differences",
+    "render",
+    "verify",
+]
+
+differences = _live.differences
 
 OK, ERRORS, USAGE, CLAIM_FAILED, INTERNAL = 0, 1, 2, 3, 70
 
@@ -63,6 +78,16 @@ def check(path: str | Path, options: Options = Options()) -> Result:
     if config is None:
         return Result(sink.sorted(), document)
     system = _lower.lower(config)
+    try:
+        _memmap.areas(system)
+    except _memmap.DoesNotFit as error:
+        sink.add(
+            "E141",
+            Pos(),
+            f"board ram is {size_text(config.ram)}, and no free range is left for {error}",
+            "lower a guest's ram, or raise ram in [board_args]",
+        )
+        return Result(sink.sorted(), document, config)
     findings = verify(system.to_json())
     diagnostics = sink.sorted() + as_diagnostics(findings, sink.path, sink.lines)
     return Result(diagnostics, document, config, system, findings)

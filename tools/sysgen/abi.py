@@ -25,20 +25,42 @@ RIGHTS: dict[str, dict[str, int]] = {
 }
 # abi.hpp's namespace rights uses these prefixes.
 ABI_PREFIX = {
-    "ram": "mem", "endpoint": "ep", "notification": "note", "reply": "reply", "irq": "irq", "sched": "sched",
-    "guest_space": "space", "vcpu": "vcpu", "thread": "thread", "cspace": "cspace", "log": "sys",
+    "ram": "mem",
+    "endpoint": "ep",
+    "notification": "note",
+    "reply": "reply",
+    "irq": "irq",
+    "sched": "sched",
+    "guest_space": "space",
+    "vcpu": "vcpu",
+    "thread": "thread",
+    "cspace": "cspace",
+    "log": "sys",
 }
 PRIORITIES = 64
 MAX_CORES = 8
 MAX_MODULES = 32
-MODULE_NAME = 47     # characters
+MODULE_NAME = 47  # characters
 SLOTS = 8192
 SPACE_END = 1 << 39
 # system/init/tables.hpp
 SYSTEM_OWNER = 0xFFFF
 NONE = 0xFFFF
-KINDS = ("ram", "file", "device", "endpoint", "notification", "reply", "irq", "sched", "guest_space", "vcpu",
-         "thread", "cspace", "log")
+KINDS = (
+    "ram",
+    "file",
+    "device",
+    "endpoint",
+    "notification",
+    "reply",
+    "irq",
+    "sched",
+    "guest_space",
+    "vcpu",
+    "thread",
+    "cspace",
+    "log",
+)
 STACK_TOP = 0x3FFF_F000
 PROGRAM_BASE = 0x40_0000
 MAP_BASE = 0x1_0000_0000

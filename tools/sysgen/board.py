@@ -14,8 +14,16 @@ from .units import parse_size
 
 # Nodes that the kernel owns; no driver may have them.
 _KERNEL_OWNED = {
-    "arm,gic-v3", "arm,cortex-a15-gic", "arm,gic-400", "arm,gic-v3-its", "arm,gic-v2m-frame", "arm,armv8-timer",
-    "arm,armv7-timer", "arm,psci-1.0", "arm,psci-0.2", "arm,psci",
+    "arm,gic-v3",
+    "arm,cortex-a15-gic",
+    "arm,gic-400",
+    "arm,gic-v3-its",
+    "arm,gic-v2m-frame",
+    "arm,armv8-timer",
+    "arm,armv7-timer",
+    "arm,psci-1.0",
+    "arm,psci-0.2",
+    "arm,psci",
 }
 _GIC_PPI_BASE, _GIC_SPI_BASE = 16, 32
 
@@ -126,11 +134,23 @@ def _board(name: str, facts: dict[str, object], dtb: Path, root: fdt.Node) -> Bo
         raise BoardError(f"{dtb.name}: no interrupt controller that Twain knows")
     devices = tuple(_devices(root))
     return Board(
-        name=name, description=str(facts.get("description", "")), compatible=(root.strings("compatible") or [""])[0],
-        devices=devices, min_cpus=int(cpus["min"]), max_cpus=int(cpus["max"]), default_cpus=int(cpus["default"]),
-        min_ram=sizes["min"], max_ram=sizes["max"], default_ram=sizes["default"], ram_base=memory[0].reg()[0][0],
-        gic_version=gic_version, uart_base=_console(root), psci=psci,
-        dma_isolation=bool(facts.get("dma_isolation", False)), dtb=dtb)
+        name=name,
+        description=str(facts.get("description", "")),
+        compatible=(root.strings("compatible") or [""])[0],
+        devices=devices,
+        min_cpus=int(cpus["min"]),
+        max_cpus=int(cpus["max"]),
+        default_cpus=int(cpus["default"]),
+        min_ram=sizes["min"],
+        max_ram=sizes["max"],
+        default_ram=sizes["default"],
+        ram_base=memory[0].reg()[0][0],
+        gic_version=gic_version,
+        uart_base=_console(root),
+        psci=psci,
+        dma_isolation=bool(facts.get("dma_isolation", False)),
+        dtb=dtb,
+    )
 
 
 def _devices(root: fdt.Node) -> list[Device]:
@@ -141,8 +161,16 @@ def _devices(root: fdt.Node) -> list[Device]:
         regs = node.reg() if "reg" in node.properties else []
         if not compatible or not regs or node.strings("device_type") in (["memory"], ["cpu"], ["pci"]):
             continue
-        found.append(Device(node.path, compatible, tuple(regs), tuple(_irqs(node)),
-                            bool(_KERNEL_OWNED & set(compatible)), "dma-coherent" in node.properties))
+        found.append(
+            Device(
+                node.path,
+                compatible,
+                tuple(regs),
+                tuple(_irqs(node)),
+                bool(_KERNEL_OWNED & set(compatible)),
+                "dma-coherent" in node.properties,
+            )
+        )
     return sorted(found, key=lambda d: d.regs[0][0])
 
 

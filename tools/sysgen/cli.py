@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Twain authors
-"""The command line: python3 -m sysgen COMMAND. Exit codes: 0 ok, 1 errors, 2 usage, 3 claim failed, 5 tool missing, 70 internal.
+"""The command line: python3 -m sysgen COMMAND. Results go to stdout, messages to stderr.
 
-Results go to stdout, messages to stderr.
+Exit codes: 0 ok, 1 errors, 2 usage, 3 claim failed, 5 tool missing, 70 internal.
 """
 
 from __future__ import annotations
@@ -13,8 +13,26 @@ import os
 import sys
 from pathlib import Path
 
-from . import (ERRORS, INTERNAL, OK, USAGE, Options, Result, as_diagnostics, board, check, codes, emit, expand, graph,
-               memmap, render, report, verify)
+from . import (
+    ERRORS,
+    INTERNAL,
+    OK,
+    USAGE,
+    Options,
+    Result,
+    as_diagnostics,
+    board,
+    check,
+    codes,
+    emit,
+    expand,
+    graph,
+    live,
+    memmap,
+    render,
+    report,
+    verify,
+)
 from .diag import closest
 from .units import size_text
 
@@ -67,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     command("map", _run_map, "the layout of physical memory")
     sub = plain("claims", _run_claims, "prove the claims of a lowered table (system.json)")
     sub.add_argument("table", type=Path)
+    sub = plain("live", _run_live, "compare a live capability dump with the declared table")
+    sub.add_argument("table", type=Path, help="system.json")
+    sub.add_argument("dump", type=Path, help="the supervisor's answer to caps")
     sub = plain("explain", _run_explain, "what a numbered message means")
     sub.add_argument("code", nargs="?", help="for example E101; without it, a list of all")
     sub = plain("boards", _run_boards, "the boards that a description may name")
@@ -82,8 +103,11 @@ def _print(result: Result) -> None:
     for item in result.diagnostics:
         print(render(item), file=sys.stderr)
     if result.diagnostics:
-        counts = [f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
-                  for noun, items in (("error", result.errors), ("warning", result.warnings)) if items]
+        counts = [
+            f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
+            for noun, items in (("error", result.errors), ("warning", result.warnings))
+            if items
+        ]
         print(", ".join(counts), file=sys.stderr)
 
 
@@ -150,6 +174,18 @@ def _run_claims(options: argparse.Namespace) -> int:
     return _CLAIM_FAILED if any(f.code.startswith("E") for f in findings) else OK
 
 
+def _run_live(options: argparse.Namespace) -> int:
+    try:
+        table, dump = (json.loads(p.read_text(encoding="utf-8")) for p in (options.table, options.dump))
+    except (OSError, ValueError, RecursionError) as error:
+        print(f"sysgen: {error}", file=sys.stderr)
+        return ERRORS
+    found = live.differences(table, dump)
+    for line in found:
+        print(line)
+    return _CLAIM_FAILED if found else OK
+
+
 def _run_explain(options: argparse.Namespace) -> int:
     if options.code is None:
         for code in codes.known():
@@ -175,10 +211,13 @@ def _run_boards(options: argparse.Namespace) -> int:
         return USAGE
     found = board.load(known[options.board])
     print(f"{found.name}: {found.description}")
-    print(f"cores {found.min_cpus}..{found.max_cpus} (default {found.default_cpus}), RAM {size_text(found.min_ram)}.."
-          f"{size_text(found.max_ram)} (default {size_text(found.default_ram)}), GICv{found.gic_version}")
+    print(
+        f"cores {found.min_cpus}..{found.max_cpus} (default {found.default_cpus}), RAM {size_text(found.min_ram)}.."
+        f"{size_text(found.max_ram)} (default {size_text(found.default_ram)}), GICv{found.gic_version}"
+    )
     for device in found.devices:
         irqs = ",".join(str(i.intid) for i in device.irqs) or "-"
         owner = "kernel" if device.kernel_owned else ""
-        print(f"{device.path:<28} {size_text(device.regs[0][1]):>10}  irq {irqs:<8} {device.compatible[0]:<24} {owner}".rstrip())
+        size, kind = size_text(device.regs[0][1]), device.compatible[0]
+        print(f"{device.path:<28} {size:>10}  irq {irqs:<8} {kind:<24} {owner}".rstrip())
     return OK

@@ -32,7 +32,9 @@ def write(system: System, directory: Path) -> list[Path]:
 
 def manifest(system: System) -> str:
     """The archive's files: what the image packer puts in."""
-    return json.dumps({"version": 1, "files": [{"name": m.name, "path": m.path} for m in system.modules]}, indent=1) + "\n"
+    return (
+        json.dumps({"version": 1, "files": [{"name": m.name, "path": m.path} for m in system.modules]}, indent=1) + "\n"
+    )
 
 
 def expectation(system: System) -> str:
@@ -40,16 +42,31 @@ def expectation(system: System) -> str:
     archive = sum(round_up(m.bytes, 4096) for m in system.modules)
     needed = sum(round_up(o.bytes, BLOCK) for o in system.objects if o.kind == "ram") + archive + (16 << 20)
     board = system.board
-    return json.dumps({
-        "version": 1, "board": board["name"], "compatible": board["compatible"], "min_ram": min(needed, system.ram),
-        "ram": system.ram, "cores": system.cpus, "gic_version": board["gic_version"], "uart_base": board["uart_base"],
-    }, indent=1) + "\n"
+    return (
+        json.dumps(
+            {
+                "version": 1,
+                "board": board["name"],
+                "compatible": board["compatible"],
+                "min_ram": min(needed, system.ram),
+                "ram": system.ram,
+                "cores": system.cpus,
+                "gic_version": board["gic_version"],
+                "uart_base": board["uart_base"],
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
 def tables_cpp(system: System) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True, autoescape=False)
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
     environment.filters["c"] = _c_string
     environment.filters["hex"] = lambda value: f"0x{value:x}" if value > 9 else str(value)
     return environment.get_template("tables.cpp.j2").render(_Numbers(system).context())
@@ -69,13 +86,32 @@ class _Numbers:
         return {
             "system": system,
             "objects": [self._object(o) for o in system.objects],
-            "processes": [{
-                "name": p.name, "role": p.role, "guest": p.guest, "program": p.program, "entry": p.entry,
-                "stack_bytes": p.stack_bytes, "pool_bytes": p.pool_bytes, "thread": self.objects[p.thread],
-                "segments": [{"file_offset": s.file_offset, "file_bytes": s.file_bytes, "address": s.address,
-                              "bytes": s.bytes, "rights": abi.mask("ram", s.rights)} for s in p.segments],
-                "capabilities": self._capabilities(p.name), "maps": self._maps(p.name), "settings": p.settings,
-            } for p in system.processes],
+            "processes": [
+                {
+                    "name": p.name,
+                    "role": p.role,
+                    "guest": p.guest,
+                    "program": p.program,
+                    "entry": p.entry,
+                    "stack_bytes": p.stack_bytes,
+                    "pool_bytes": p.pool_bytes,
+                    "thread": self.objects[p.thread],
+                    "segments": [
+                        {
+                            "file_offset": s.file_offset,
+                            "file_bytes": s.file_bytes,
+                            "address": s.address,
+                            "bytes": s.bytes,
+                            "rights": abi.mask("ram", s.rights),
+                        }
+                        for s in p.segments
+                    ],
+                    "capabilities": self._capabilities(p.name),
+                    "maps": self._maps(p.name),
+                    "settings": p.settings,
+                }
+                for p in system.processes
+            ],
             "init_capabilities": self._capabilities(INIT),
             "init_maps": self._maps(INIT),
         }
@@ -95,22 +131,44 @@ class _Numbers:
         elif o.kind == "thread":
             a = self.objects[o.sched] if o.sched else abi.NONE
         owner = "kSystemOwner" if o.owner == SYSTEM else str(self.processes[o.owner])
-        return {"name": o.name, "kind": o.kind, "priority": o.priority, "core": o.core, "flags": flags, "owner": owner,
-                "line": o.line, "a": a, "b": b, "module": o.module}
+        return {
+            "name": o.name,
+            "kind": o.kind,
+            "priority": o.priority,
+            "core": o.core,
+            "flags": flags,
+            "owner": owner,
+            "line": o.line,
+            "a": a,
+            "b": b,
+            "module": o.module,
+        }
 
     def _capabilities(self, holder: str) -> list[dict[str, Any]]:
         return [self._capability(c) for c in self.system.capabilities if c.holder == holder]
 
     def _capability(self, c: Capability) -> dict[str, Any]:
-        return {"slot": c.slot, "object": self.objects[c.object], "rights": abi.mask(self.kinds[c.object], c.rights),
-                "badge": c.badge, "name": c.name, "line": c.line}
+        return {
+            "slot": c.slot,
+            "object": self.objects[c.object],
+            "rights": abi.mask(self.kinds[c.object], c.rights),
+            "badge": c.badge,
+            "name": c.name,
+            "line": c.line,
+        }
 
     def _maps(self, holder: str) -> list[dict[str, Any]]:
         return [self._map(m) for m in self.system.mappings if m.holder == holder]
 
     def _map(self, m: Mapping) -> dict[str, Any]:
-        return {"object": self.objects[m.object], "offset": m.offset, "bytes": m.bytes, "address": m.address,
-                "rights": abi.mask(self.kinds[m.object], m.rights), "name": m.name}
+        return {
+            "object": self.objects[m.object],
+            "offset": m.offset,
+            "bytes": m.bytes,
+            "address": m.address,
+            "rights": abi.mask(self.kinds[m.object], m.rights),
+            "name": m.name,
+        }
 
 
 def _c_string(text: str) -> str:

@@ -58,8 +58,9 @@ class Node:
             return []
         cells, step, pairs = self.cells("reg"), address_cells + size_cells, []
         for start in range(0, len(cells) - step + 1, step):
-            pairs.append((_number(cells[start : start + address_cells]),
-                          _number(cells[start + address_cells : start + step])))
+            pairs.append(
+                (_number(cells[start : start + address_cells]), _number(cells[start + address_cells : start + step]))
+            )
         return pairs
 
     def inherited_cell(self, key: str) -> int:
@@ -83,7 +84,8 @@ def parse(blob: bytes) -> Node:
     if len(blob) < 40:
         raise FdtError("shorter than a header")
     magic, total, structure, strings, _, version, compatible, _, strings_size, structure_size = struct.unpack(
-        ">10I", blob[:40])
+        ">10I", blob[:40]
+    )
     if magic != _MAGIC:
         raise FdtError("bad magic number")
     if compatible > 17 or version < 17:

@@ -43,7 +43,7 @@ class Program:
 @dataclass(frozen=True)
 class Kernel:
     path: Path
-    bytes: int        # of the file
+    bytes: int  # of the file
     image_bytes: int  # in the guest's memory, with BSS
     text_offset: int
 
@@ -60,23 +60,38 @@ def read_program(path: Path) -> Program:
             size = path.stat().st_size
             if elf.elfclass != 64 or not elf.little_endian or elf.get_machine_arch() != "AArch64":
                 machine = elf.get_machine_arch()
-                raise FileProblem("E191", f"{path.name} is an ELF file for {_MACHINES.get(machine, machine)}, not AArch64")
+                raise FileProblem(
+                    "E191", f"{path.name} is an ELF file for {_MACHINES.get(machine, machine)}, not AArch64"
+                )
             if elf["e_type"] != "ET_EXEC":
                 raise FileProblem("E191", f"{path.name} is not a static executable")
             headers = [s.header for s in elf.iter_segments() if s["p_type"] == "PT_LOAD" and s["p_memsz"]]
             entry = int(elf["e_entry"])
     except FileProblem:
         raise
-    except (ELFError, struct.error, ValueError, OSError, KeyError, IndexError, AttributeError, TypeError,
-            OverflowError, MemoryError) as error:
+    except (
+        ELFError,
+        struct.error,
+        ValueError,
+        OSError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         raise FileProblem("E191", f"{path.name} is not an ELF file") from error
     segments = tuple(sorted((_segment(path, h, size) for h in headers), key=lambda s: s.address))
     if not segments:
         raise FileProblem("E191", f"{path.name} has no loadable segment")
     for low, high in zip(segments, segments[1:]):
         if low.address + low.bytes > high.address:
-            raise FileProblem("E197", f"{path.name}: two segments share the page 0x{high.address:x}",
-                              "align segments to 4K in the linker script")
+            raise FileProblem(
+                "E197",
+                f"{path.name}: two segments share the page 0x{high.address:x}",
+                "align segments to 4K in the linker script",
+            )
     if not any(s.address <= entry < s.address + s.bytes and "exec" in s.rights for s in segments):
         raise FileProblem("E197", f"{path.name}: entry 0x{entry:x} is in no executable segment")
     return Program(path, entry, segments)
@@ -87,10 +102,18 @@ def _segment(path: Path, header: object, size: int) -> Segment:
         return int(header[name])  # type: ignore[index]
 
     address, offset, memory, filed, flags = (
-        field("p_vaddr"), field("p_offset"), field("p_memsz"), field("p_filesz"), field("p_flags"))
+        field("p_vaddr"),
+        field("p_offset"),
+        field("p_memsz"),
+        field("p_filesz"),
+        field("p_flags"),
+    )
     if flags & 1 and flags & 2:
-        raise FileProblem("E192", f"{path.name}: the segment at 0x{address:x} is writable and executable",
-                          "give code and data segments of their own")
+        raise FileProblem(
+            "E192",
+            f"{path.name}: the segment at 0x{address:x} is writable and executable",
+            "give code and data segments of their own",
+        )
     if filed > memory or offset + filed > size:
         raise FileProblem("E191", f"{path.name} is cut short: the segment at 0x{address:x} ends beyond the file")
     if address % PAGE != offset % PAGE:
@@ -101,7 +124,9 @@ def _segment(path: Path, header: object, size: int) -> Segment:
     rights = tuple(name for bit, name in ((4, "read"), (2, "write"), (1, "exec")) if flags & bit)
     if "read" not in rights:
         rights = ("read",) + rights
-    return Segment(offset - slack, filed + slack if filed else 0, address - slack, round_up(memory + slack, PAGE), rights)
+    return Segment(
+        offset - slack, filed + slack if filed else 0, address - slack, round_up(memory + slack, PAGE), rights
+    )
 
 
 def read_kernel(path: Path) -> Kernel:
@@ -115,12 +140,18 @@ def read_kernel(path: Path) -> Kernel:
         text_offset, image_bytes, _flags = struct.unpack("<3Q", head[8:32])
         needed = _pe_extent(head)
     if image_bytes == 0 or image_bytes >= 1 << 40 or text_offset >= 1 << 31:
-        raise FileProblem("E193", f"{path.name} has an arm64 Image header with wrong sizes",
-                          "kernels before Linux 3.17 are not supported")
+        raise FileProblem(
+            "E193",
+            f"{path.name} has an arm64 Image header with wrong sizes",
+            "kernels before Linux 3.17 are not supported",
+        )
     if size < needed or size > image_bytes:
         wanted = f"at least {needed}" if size < needed else f"at most {image_bytes}"
-        raise FileProblem("E194", f"{path.name} has {size} bytes, its header says {wanted}",
-                          "the file is cut short: make or copy it again" if size < needed else "")
+        raise FileProblem(
+            "E194",
+            f"{path.name} has {size} bytes, its header says {wanted}",
+            "the file is cut short: make or copy it again" if size < needed else "",
+        )
     return Kernel(path, size, image_bytes, text_offset)
 
 
@@ -143,9 +174,13 @@ def _pe_extent(head: bytes) -> int:
     offset = struct.unpack("<I", head[60:64])[0]
     if head[:2] != b"MZ" or offset + 24 > len(head) or head[offset : offset + 4] != b"PE\0\0":
         return 64
-    sections, = struct.unpack("<H", head[offset + 6 : offset + 8])
-    optional, = struct.unpack("<H", head[offset + 20 : offset + 22])
+    (sections,) = struct.unpack("<H", head[offset + 6 : offset + 8])
+    (optional,) = struct.unpack("<H", head[offset + 20 : offset + 22])
     extent = 64
+    security = offset + 24 + 112 + 4 * 8  # PE32+: the fifth data directory, a signature behind all sections
+    if security + 8 <= min(offset + 24 + optional, len(head)):
+        signature_offset, signature_bytes = struct.unpack("<2I", head[security : security + 8])
+        extent = max(extent, signature_offset + signature_bytes)
     for number in range(min(sections, 32)):
         at = offset + 24 + optional + 40 * number
         if at + 40 > len(head):

@@ -18,14 +18,14 @@ RING_HEAD_BYTES = PAGE
 STACK_BYTES = 32 << 10
 VMM_STACK_BYTES = 64 << 10
 VCPU_STACK_BYTES = 64 << 10
-_SERVER_PORT = "uart"       # what a console server calls its driver's rings
+_SERVER_PORT = "uart"  # what a console server calls its driver's rings
 _SUPERVISOR = "supervisor"
 
 # Kernel memory of each object, generously (kernel/api/abi.hpp leaves sizes open).
 _OBJECT_BYTES = {"thread": 4096, "vcpu": 8192, "guest_space": 8192, "sched": 1024}
 _OBJECT_DEFAULT = 512
 _MAPPING_BYTES = 64
-_LEAF_SLOTS = 64            # capabilities of one 4 KiB leaf of a capability space
+_LEAF_SLOTS = 64  # capabilities of one 4 KiB leaf of a capability space
 _POOL_SLACK = 64 << 10
 
 
@@ -72,12 +72,23 @@ class _Lowering:
         board = config.board
         self.config = config
         self.system = System(
-            name=config.name, config=config.shown_path, config_sha256=config.sha256,
+            name=config.name,
+            config=config.shown_path,
+            config_sha256=config.sha256,
             claims_sha256=hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).hexdigest(),
-            board={"name": board.name, "compatible": board.compatible, "gic_version": board.gic_version,
-                   "uart_base": board.uart_base, "psci": board.psci, "ram_base": board.ram_base,
-                   "dma_isolation": board.dma_isolation},
-            cpus=config.cpus, ram=config.ram, complete=config.files_known)
+            board={
+                "name": board.name,
+                "compatible": board.compatible,
+                "gic_version": board.gic_version,
+                "uart_base": board.uart_base,
+                "psci": board.psci,
+                "ram_base": board.ram_base,
+                "dma_isolation": board.dma_isolation,
+            },
+            cpus=config.cpus,
+            ram=config.ram,
+            complete=config.files_known,
+        )
         self.holders: dict[str, _Holder] = {}
         self.init = _Holder(self.system, INIT, 1)
 
@@ -96,14 +107,17 @@ class _Lowering:
         for guest in config.guests:
             self._guest(guest)
         for claim in config.claims:
-            self.system.claims.append(Claim(tuple(claim.isolate), tuple(claim.exceptions),
-                                            tuple(claim.shared_servers), claim.line, claim.col))
+            self.system.claims.append(
+                Claim(tuple(claim.isolate), tuple(claim.exceptions), tuple(claim.shared_servers), claim.line, claim.col)
+            )
         self._modules()
         return self.system
 
     # Building blocks
 
-    def _object(self, name: str, kind: str, owner: str, line: int, parties: tuple[str, ...], **values: object) -> Object:
+    def _object(
+        self, name: str, kind: str, owner: str, line: int, parties: tuple[str, ...], **values: object
+    ) -> Object:
         obj = Object(name, kind, owner, line, tuple(dict.fromkeys(parties)), **values)  # type: ignore[arg-type]
         self.system.objects.append(obj)
         return obj
@@ -147,12 +161,14 @@ class _Lowering:
 
     def _events(self, holder: _Holder) -> Object:
         if holder.events is None:
-            holder.events = self._object(f"{holder.name}.events", "notification", SYSTEM, holder.line,
-                                         (holder.name, *self._peers(holder.name)))
+            holder.events = self._object(
+                f"{holder.name}.events", "notification", SYSTEM, holder.line, (holder.name, *self._peers(holder.name))
+            )
         return holder.events
 
-    def _ring(self, name: str, line: int, producer: _Holder, producer_name: str, consumer: _Holder,
-              consumer_name: str) -> None:
+    def _ring(
+        self, name: str, line: int, producer: _Holder, producer_name: str, consumer: _Holder, consumer_name: str
+    ) -> None:
         """A byte ring: what one side writes the other can only read, and each rings the other's bell."""
         parties = (producer.name, consumer.name)
         data = self._object(f"ring.{name}.data", "ram", SYSTEM, line, parties, bytes=RING_DATA_BYTES, align=PAGE)
@@ -166,22 +182,45 @@ class _Lowering:
         consumer.capability(f"{consumer_name}.bell", self._events(producer), ("signal",), line, to_producer)
 
     def _thread(self, owner: str, name: str, line: int, placement: Placement, priority: int) -> Object:
-        sched = self._object(f"{name}.sched", "sched", owner, line, (owner,), core=placement.core, priority=priority,
-                             budget_ns=placement.budget_ns, period_ns=placement.period_ns)
+        sched = self._object(
+            f"{name}.sched",
+            "sched",
+            owner,
+            line,
+            (owner,),
+            core=placement.core,
+            priority=priority,
+            budget_ns=placement.budget_ns,
+            period_ns=placement.period_ns,
+        )
         return self._object(f"{name}.thread", "thread", owner, line, (owner,), sched=sched.name)
 
     def _finish(self, holder: _Holder, role: str, guest: str, program: BootFile, thread: Object, stack: int) -> None:
         elf = self.config.programs.get(program.module)
-        segments = tuple(table.Segment(s.file_offset, s.file_bytes, s.address, s.bytes, s.rights)
-                         for s in elf.segments) if elf else ()
+        segments = (
+            tuple(table.Segment(s.file_offset, s.file_bytes, s.address, s.bytes, s.rights) for s in elf.segments)
+            if elf
+            else ()
+        )
         if role == "vmm":
             holder.settings["slots.free"] = str(holder.slot)
         cspace = self._object(f"{holder.name}.cspace", "cspace", holder.name, holder.line, (INIT,))
         self.init.capability(cspace.name, cspace, ("inspect",), holder.line)
-        self.system.processes.append(table.Process(
-            holder.name, role, guest, program.module, holder.line, thread.name, stack,
-            self._pool_bytes(holder, segments, stack), elf.entry if elf else 0, segments,
-            tuple(holder.settings.items())))
+        self.system.processes.append(
+            table.Process(
+                holder.name,
+                role,
+                guest,
+                program.module,
+                holder.line,
+                thread.name,
+                stack,
+                self._pool_bytes(holder, segments, stack),
+                elf.entry if elf else 0,
+                segments,
+                tuple(holder.settings.items()),
+            )
+        )
 
     def _pool_bytes(self, holder: _Holder, segments: tuple[table.Segment, ...], stack: int) -> int:
         """Kernel memory for the process's objects, capability space, page tables and mapping nodes."""
@@ -210,13 +249,23 @@ class _Lowering:
         regs = [reg for device in driver.devices for reg in device.regs]
         for number, (base, size) in enumerate(_pages(regs)):
             suffix = str(number) if number else ""
-            obj = self._object(f"{driver.name}.regs{suffix}", "device", driver.name, line, (driver.name,), base=base, bytes=size)
+            obj = self._object(
+                f"{driver.name}.regs{suffix}", "device", driver.name, line, (driver.name,), base=base, bytes=size
+            )
             holder.region(f"regs{suffix}", obj, ("read", "write"), line)
         irqs = [irq for device in driver.devices for irq in device.irqs]
         for number, irq in enumerate(irqs):
             name = f"irq{number if number else ''}"
-            obj = self._object(f"{driver.name}.{name}", "irq", driver.name, line, (driver.name,), intid=irq.intid,
-                               edge=irq.edge, core=driver.placement.core)
+            obj = self._object(
+                f"{driver.name}.{name}",
+                "irq",
+                driver.name,
+                line,
+                (driver.name,),
+                intid=irq.intid,
+                edge=irq.edge,
+                core=driver.placement.core,
+            )
             holder.capability(name, obj, ("bind", "ack"), line)
             holder.capability(f"{name}.note", self._events(holder), ("signal",), line, holder.bit(name))
         for server in self.config.servers:
@@ -257,8 +306,13 @@ class _Lowering:
     def _guest(self, guest: Guest) -> None:
         name = f"vmm.{guest.name}"
         holder = self.holders[name]
-        holder.settings |= {"guest": guest.name, "vcpus": str(guest.vcpus), "ram": str(guest.ram),
-                            "cmdline": guest.cmdline, "ready": guest.ready}
+        holder.settings |= {
+            "guest": guest.name,
+            "vcpus": str(guest.vcpus),
+            "ram": str(guest.ram),
+            "cmdline": guest.cmdline,
+            "ready": guest.ready,
+        }
         self._guest_memory(guest, holder)
         self.system.links.append(Link(name, INIT, "control", guest.line))
         self.init.capability(f"{name}.control", self._events(holder), ("signal",), guest.line, holder.bit("control"))
@@ -287,8 +341,11 @@ class _Lowering:
     def _file(self, boot: BootFile, line: int) -> Object:
         name = f"file.{boot.module}"
         known = next((o for o in self.system.objects if o.name == name), None)
-        users = tuple(f"vmm.{g.name}" for g in self.config.guests
-                      if boot.module in (g.kernel.module, g.initrd.module if g.initrd else ""))
+        users = tuple(
+            f"vmm.{g.name}"
+            for g in self.config.guests
+            if boot.module in (g.kernel.module, g.initrd.module if g.initrd else "")
+        )
         return known or self._object(name, "file", SYSTEM, line, users, module=boot.module, bytes=boot.bytes)
 
     def _vcpu(self, guest: Guest, holder: _Holder, number: int, space: Object, priority: int) -> None:

@@ -9,7 +9,7 @@ from .diag import Sink
 from .model import Config, Driver, Guest, Placement, Server
 
 _LOOP_SHARE = 10  # percent of a guest's first vCPU's budget that its VMM's event loop gets
-_HOME = 0         # drivers and servers live here
+_HOME = 0  # drivers and servers live here
 
 
 def place(config: Config, sink: Sink) -> None:
@@ -59,16 +59,25 @@ def _share_core(config: Config, core: int, sink: Sink) -> None:
         booked += placement.budget_ns * 1_000_000 // placement.period_ns
         if booked > schema.GUEST_SHARE * 10_000:
             total = sum(g.budget[0] * 1000 // g.budget[1] for g, _ in fixed if g.budget) / 10
-            sink.add("E154", guest.entry.value_pos("budget"),
-                     f"core {core} is booked {total:g}% by guests ({schema.GUEST_SHARE}% is the limit, "
-                     f"{100 - schema.GUEST_SHARE}% is for drivers)", "lower a budget or add a core")
+            sink.add(
+                "E154",
+                guest.entry.value_pos("budget"),
+                f"core {core} is booked {total:g}% by guests ({schema.GUEST_SHARE}% is the limit, "
+                f"{100 - schema.GUEST_SHARE}% is for drivers)",
+                "lower a budget or add a core",
+            )
             return
     if not equal:
         return
     rest = (schema.GUEST_SHARE * 10_000 - booked) * (schema.PERIOD_NS // 1_000_000) // len(equal)
     if rest < 2 * schema.MIN_BUDGET_NS:
-        sink.add("E154", equal[0][0].entry.pos, f'core {core} is booked {booked / 10_000:g}% by guests, which leaves '
-                 f'{units.time_text(rest)} for guest "{equal[0][0].name}"', "lower a budget or add a core")
+        sink.add(
+            "E154",
+            equal[0][0].entry.pos,
+            f"core {core} is booked {booked / 10_000:g}% by guests, which leaves "
+            f'{units.time_text(rest)} for guest "{equal[0][0].name}"',
+            "lower a budget or add a core",
+        )
         return
     for _, placement in equal:
         placement.budget_ns, placement.period_ns = rest // 10_000 * 10_000, schema.PERIOD_NS

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Twain authors
-"""Reads a system description: TOML, keys, types. What depends on two values at once is in check.py."""
+"""Reads a system description: TOML, keys, types. What depends on two values at once is in check*.py."""
 
 from __future__ import annotations
 
@@ -170,9 +170,14 @@ class _Reader:
         return Document(
             top=top,
             board_args=self._single(schema.BOARD_ARGS, data),
-            guests=self._named(schema.GUEST, data), drivers=self._named(schema.DRIVER, data),
-            servers=self._named(schema.SERVER, data), personas=self._named(schema.PERSONA, data),
-            claims=self._repeated(schema.CLAIM, data), sha256=self._sha256, file=self._file)
+            guests=self._named(schema.GUEST, data),
+            drivers=self._named(schema.DRIVER, data),
+            servers=self._named(schema.SERVER, data),
+            personas=self._named(schema.PERSONA, data),
+            claims=self._repeated(schema.CLAIM, data),
+            sha256=self._sha256,
+            file=self._file,
+        )
 
     def _unknown_top(self, key: str, value: Any) -> None:
         pos = self._positions.key((key,))
@@ -180,7 +185,7 @@ class _Reader:
             if key in schema.LATER_SECTIONS:
                 self._sink.add("E108", pos, f"section [{key}] is not supported yet", "remove it")
             else:
-                self._sink.add("E101", pos, f'unknown section [{key}]', closest(key, schema.SECTIONS))
+                self._sink.add("E101", pos, f"unknown section [{key}]", closest(key, schema.SECTIONS))
         else:
             known = [k.name for k in schema.TOP.keys]
             self._sink.add("E101", pos, f'unknown key "{key}" at the top of the file', closest(key, known))
@@ -188,23 +193,35 @@ class _Reader:
     def _single(self, section: Section, data: dict[str, Any]) -> Entry:
         table = data.get(section.name, {})
         if not isinstance(table, dict):
-            self._sink.add("E102", self._positions.value((section.name,)), f'"{section.name}" must be a table',
-                           f"write [{section.name}]")
+            self._sink.add(
+                "E102",
+                self._positions.value((section.name,)),
+                f'"{section.name}" must be a table',
+                f"write [{section.name}]",
+            )
             table = {}
         return self._entry(section, "", (section.name,), table)
 
     def _named(self, section: Section, data: dict[str, Any]) -> list[Entry]:
         tables = data.get(section.name, {})
         if not isinstance(tables, dict):
-            self._sink.add("E102", self._positions.value((section.name,)), f'"{section.name}" must be tables with names',
-                           f"write [{section.name}.NAME]")
+            self._sink.add(
+                "E102",
+                self._positions.value((section.name,)),
+                f'"{section.name}" must be tables with names',
+                f"write [{section.name}.NAME]",
+            )
             return []
         found = []
         for name, table in tables.items():
             path = (section.name, name)
             if not isinstance(table, dict):
-                self._sink.add("E102", self._positions.key(path), f'"{section.name}.{name}" must be a table',
-                               f"write [{section.name}.NAME] above the keys")
+                self._sink.add(
+                    "E102",
+                    self._positions.key(path),
+                    f'"{section.name}.{name}" must be a table',
+                    f"write [{section.name}.NAME] above the keys",
+                )
                 continue
             self._check_name(name, self._positions.key(path))
             found.append(self._entry(section, name, path, table))
@@ -213,8 +230,12 @@ class _Reader:
     def _repeated(self, section: Section, data: dict[str, Any]) -> list[Entry]:
         tables = data.get(section.name, [])
         if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-            self._sink.add("E102", self._positions.key((section.name,)), f'"{section.name}" must be an array of tables',
-                           f"write [[{section.name}]]")
+            self._sink.add(
+                "E102",
+                self._positions.key((section.name,)),
+                f'"{section.name}" must be an array of tables',
+                f"write [[{section.name}]]",
+            )
             return []
         return [self._entry(section, "", (section.name, i), table) for i, table in enumerate(tables)]
 
@@ -237,7 +258,9 @@ class _Reader:
                 if converted is not None:
                     entry.values[key] = converted
             elif key in section.later:
-                self._sink.add("E108", entry.key_pos(key), f'"{key}" in {entry.title} is not supported yet', "remove it")
+                self._sink.add(
+                    "E108", entry.key_pos(key), f'"{key}" in {entry.title} is not supported yet', "remove it"
+                )
             else:
                 known = [k.name for k in section.keys]
                 self._sink.add("E101", entry.key_pos(key), f'unknown key "{key}" in {entry.title}', closest(key, known))
@@ -311,7 +334,9 @@ class _Reader:
             good = isinstance(item, str) if item_type is str else _is_int(item)
             if not good:
                 noun = "strings" if item_type is str else "integers"
-                self._sink.add("E102", entry.value_pos(key, index), f'"{key}" must contain {noun}, not {_type_name(item)}')
+                self._sink.add(
+                    "E102", entry.value_pos(key, index), f'"{key}" must contain {noun}, not {_type_name(item)}'
+                )
                 return None
             if item in value[:index]:
                 self._sink.add("E115", entry.value_pos(key, index), f'{_quoted(item)} is listed twice in "{key}"')

@@ -14,8 +14,16 @@ from .units import budget_text, size_text
 
 
 def markdown(system: System, findings: list[Finding]) -> str:
-    parts = [_head(system), _guests(system), _claims(system, findings), _common(system), _boot_files(system),
-             _trust(system), _holdings(system), _memory(system)]
+    parts = [
+        _head(system),
+        _guests(system),
+        _claims(system, findings),
+        _common(system),
+        _boot_files(system),
+        _trust(system),
+        _holdings(system),
+        _memory(system),
+    ]
     return "\n".join(line for part in parts for line in part)
 
 
@@ -52,8 +60,18 @@ def _guests(system: System) -> Iterator[str]:
     rows = []
     for process in system.processes:
         for name, sched in _threads(system, process):
-            rows.append((process.name, process.role, process.program, name, sched.core, sched.priority,
-                         budget_text(sched.budget_ns, sched.period_ns), process.line))
+            rows.append(
+                (
+                    process.name,
+                    process.role,
+                    process.program,
+                    name,
+                    sched.core,
+                    sched.priority,
+                    budget_text(sched.budget_ns, sched.period_ns),
+                    process.line,
+                )
+            )
     yield from _table(("process", "role", "program", "thread", "core", "priority", "budget", "line"), rows)
     yield "Budgets are guaranteed shares; a thread that has used its own up may use idle time."
     yield ""
@@ -75,8 +93,8 @@ def _claims(system: System, findings: list[Finding]) -> Iterator[str]:
         yield f"- line {finding.line}: [{finding.code}] {finding.message}"
         yield from (f"  - {note}" for note in finding.notes)
     yield ""
-    yield "Decided on the lowered table by two rules: no information flow between the guests outside the listed servers,"
-    yield "and every object held by its declared parties only."
+    yield "Decided on the lowered table by two rules: no information flow between the guests outside the listed"
+    yield "servers, and every object held by its declared parties only."
     yield ""
 
 
@@ -95,7 +113,9 @@ def _neighbours(system: System, holder: str) -> set[str]:
     found = set()
     for row in system.uses():
         both = mine.get(row.object, set())
-        if row.holder != holder and ((both & into and out & set(row.rights)) or (both & out and into & set(row.rights))):
+        if row.holder != holder and (
+            (both & into and out & set(row.rights)) or (both & out and into & set(row.rights))
+        ):
             found.add(row.holder)
     return found
 
@@ -124,9 +144,12 @@ def _common(system: System) -> Iterator[str]:
         yield f"- Processes that exchange something with both: {', '.join(through) or 'none'}."
         both = sorted(cores[one.name] & cores[other.name])
         yield f"- Cores that both run on: {', '.join(map(str, both)) or 'none'}" + (
-            " (they can time each other there)." if both else ".")
-        yield f"- Program of both VMMs: {one.program} (one file, two processes, no common memory)."  \
-            if one.program == other.program else f"- Different VMM programs: {one.program}, {other.program}."
+            " (they can time each other there)." if both else "."
+        )
+        if one.program == other.program:
+            yield f"- Program of both VMMs: {one.program} (one file, two processes, no common memory)."
+        else:
+            yield f"- Different VMM programs: {one.program}, {other.program}."
         yield ""
 
 
@@ -150,22 +173,27 @@ def _trust(system: System) -> Iterator[str]:
     yield "- The kernel, the loader before it, and init, which makes every process and capability."
     for process in system.processes:
         if process.role == "vmm":
-            yield f"- {process.name}: has all of guest {process.guest}'s memory; a guest that takes it over gets nothing more " \
-                  "than what this report lists for it."
+            yield f"- {process.name}: has all of guest {process.guest}'s memory; a guest that takes it over gets"
+            yield "  nothing more than what this report lists for it."
     for process in system.processes:
-        guests = sorted(p.guest for p in system.processes if p.role == "vmm" and process.name in _neighbours(system, p.name))
+        guests = sorted(
+            p.guest for p in system.processes if p.role == "vmm" and process.name in _neighbours(system, p.name)
+        )
         if process.role == "server" and guests:
             yield f"- {process.name}: sees what {', '.join(guests)} send it" + (
-                ", and must keep them apart." if len(guests) > 1 else ".")
+                ", and must keep them apart." if len(guests) > 1 else "."
+            )
     for process in system.processes:
         if process.role == "driver":
             devices = [o for o in system.objects if o.kind == "device" and o.owner == process.name]
             where = ", ".join(f"0x{d.base:x}" for d in devices)
             yield f"- {process.name}: drives the device at {where} and sees all that passes through it."
     if not system.board["dma_isolation"]:
-        yield "- DMA: the board has no SMMU, so a driver whose device can do DMA could reach all memory. Drivers here with"
+        yield "- DMA: the board has no SMMU, so a driver whose device can do DMA could reach all memory. Drivers with"
         yield "  DMA memory: none. A device that nobody drives is not reachable from any process."
-    holders = sorted({c.holder for c in system.capabilities if any(o.name == c.object and o.kind == "log" for o in system.objects)})
+    holders = sorted(
+        {c.holder for c in system.capabilities if any(o.name == c.object and o.kind == "log" for o in system.objects)}
+    )
     if holders:
         yield f"- Kernel log: {', '.join(holders)} can read what the others write there."
     yield "- Time: caches, branch predictors and memory bandwidth are shared; guests on one core can time each other."
@@ -179,13 +207,28 @@ def _holdings(system: System) -> Iterator[str]:
     for name in [p.name for p in system.processes] + [INIT]:
         yield f"### {name}"
         yield ""
-        rows = [(c.slot or "-", c.name, c.object, kinds[c.object], ",".join(c.rights), f"0x{c.badge:x}" if c.badge else "", c.line)
-                for c in system.capabilities if c.holder == name]
+        rows = [
+            (
+                c.slot or "-",
+                c.name,
+                c.object,
+                kinds[c.object],
+                ",".join(c.rights),
+                f"0x{c.badge:x}" if c.badge else "",
+                c.line,
+            )
+            for c in system.capabilities
+            if c.holder == name
+        ]
         yield from _table(("slot", "name", "object", "kind", "rights", "badge", "line"), rows)
-        maps = [(m.name, m.object, f"0x{m.address:x}", size_text(m.bytes), ",".join(m.rights), m.line)
-                for m in system.mappings if m.holder == name]
+        maps = [
+            (m.name, m.object, f"0x{m.address:x}", size_text(m.bytes), ",".join(m.rights), m.line)
+            for m in system.mappings
+            if m.holder == name
+        ]
         yield from _table(("region", "object", "address", "size", "rights", "line"), maps)
-    yield "init holds every object's first capability besides: it makes and destroys them. Its table lists what it *uses*."
+    yield "Besides, init holds every object's first capability: it makes and destroys them. Its table lists what it"
+    yield "*uses*."
     yield ""
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 SCHEMA_VERSION = 1
-MAX_GUESTS = 8    # Ctrl-A 1 .. 8 choose a guest's console
+MAX_GUESTS = 8  # Ctrl-A 1 .. 8 choose a guest's console
 MAX_VCPUS = 4
 MAX_CLAIMS = 16
-MAX_PROCESSES = 64
+MAX_PROCESSES = 32  # system/init/builder.hpp
 MIN_GUEST_RAM = 2 << 20
 
 
@@ -43,7 +43,7 @@ class Key:
 class Section:
     name: str
     keys: tuple[Key, ...]
-    named: bool = False     # [section.NAME]
+    named: bool = False  # [section.NAME]
     repeated: bool = False  # [[section]]
     later: tuple[str, ...] = ()  # keys of later versions: refused by name
 
@@ -51,52 +51,78 @@ class Section:
         return next((key for key in self.keys if key.name == name), None)
 
 
-TOP = Section("", (
-    Key("schema", Type.INT, required=True),
-    Key("name", Type.NAME, default="the file's name without .toml"),
-    Key("board", Type.TEXT, required=True),
-))
-BOARD_ARGS = Section("board_args", (
-    Key("ram", Type.SIZE, default="the board's"),
-    Key("cpus", Type.INT, default="the board's"),
-))
-GUEST = Section("guest", (
-    Key("image", Type.TEXT),
-    Key("kernel", Type.TEXT),
-    Key("initrd", Type.TEXT),
-    Key("cmdline", Type.TEXT, default='"console=ttyAMA0" with a console, else ""'),
-    Key("ram", Type.SIZE, default='"256M"'),
-    Key("vcpus", Type.INT, default="1"),
-    Key("cores", Type.NUMBERS, default="all cores"),
-    Key("budget", Type.BUDGET, default="an equal share of 90% of the core"),
-    Key("class", Type.CLASS, default='"guest"'),
-    Key("program", Type.TEXT, default='"vmm"'),
-    Key("console", Type.TEXT),
-    Key("ready", Type.TEXT, default='"NAME READY", as the tool\'s own initrd prints'),
-    Key("log", Type.BOOL, default="false"),
-), named=True, later=("disk", "net", "display", "input", "rtc", "sound", "sensors", "balloon", "snapshot", "vsock"))
-DRIVER = Section("driver", (
-    Key("program", Type.TEXT, default="the built-in of the device's compatible"),
-    Key("device", Type.TEXTS, required=True),
-    Key("class", Type.CLASS, default='"driver"'),
-    Key("log", Type.BOOL, default="false"),
-), named=True, later=("dma", "trusts"))
-SERVER = Section("server", (
-    Key("program", Type.TEXT, default="the built-in of the section's name"),
-    Key("uses", Type.NAMES, default="[]"),
-    Key("class", Type.CLASS, default='"server"'),
-    Key("log", Type.BOOL, default="false"),
-), named=True, later=("port", "secure_attention", "switch_key", "indicator_height"))
-PERSONA = Section("persona", (
-    Key("guest", Type.NAME, required=True),
-    Key("label", Type.TEXT, default="the guest's name"),
-    Key("color", Type.COLOR, default="the next of a fixed palette"),
-), named=True, later=("lock", "background", "wipe", "default"))
-CLAIM = Section("claim", (
-    Key("isolate", Type.NAMES, required=True),
-    Key("except", Type.NAMES, default="[]"),
-    Key("shared_servers", Type.NAMES, default="[]"),
-), repeated=True)
+TOP = Section(
+    "",
+    (
+        Key("schema", Type.INT, required=True),
+        Key("name", Type.NAME, default="the file's name without .toml"),
+        Key("board", Type.TEXT, required=True),
+    ),
+)
+BOARD_ARGS = Section(
+    "board_args", (Key("ram", Type.SIZE, default="the board's"), Key("cpus", Type.INT, default="the board's"))
+)
+GUEST = Section(
+    "guest",
+    (
+        Key("image", Type.TEXT),
+        Key("kernel", Type.TEXT),
+        Key("initrd", Type.TEXT),
+        Key("cmdline", Type.TEXT, default='"console=ttyAMA0" with a console, else ""'),
+        Key("ram", Type.SIZE, default='"256M"'),
+        Key("vcpus", Type.INT, default="1"),
+        Key("cores", Type.NUMBERS, default="all cores"),
+        Key("budget", Type.BUDGET, default="an equal share of 90% of the core"),
+        Key("class", Type.CLASS, default='"guest"'),
+        Key("program", Type.TEXT, default='"vmm"'),
+        Key("console", Type.TEXT),
+        Key("ready", Type.TEXT, default='"NAME READY", as the tool\'s own initrd prints'),
+        Key("log", Type.BOOL, default="false"),
+    ),
+    named=True,
+    later=("disk", "net", "display", "input", "rtc", "sound", "sensors", "balloon", "snapshot", "vsock"),
+)
+DRIVER = Section(
+    "driver",
+    (
+        Key("program", Type.TEXT, default="the built-in of the device's compatible"),
+        Key("device", Type.TEXTS, required=True),
+        Key("class", Type.CLASS, default='"driver"'),
+        Key("log", Type.BOOL, default="false"),
+    ),
+    named=True,
+    later=("dma", "trusts"),
+)
+SERVER = Section(
+    "server",
+    (
+        Key("program", Type.TEXT, default="the built-in of the section's name"),
+        Key("uses", Type.NAMES, default="[]"),
+        Key("class", Type.CLASS, default='"server"'),
+        Key("log", Type.BOOL, default="false"),
+    ),
+    named=True,
+    later=("port", "secure_attention", "switch_key", "indicator_height"),
+)
+PERSONA = Section(
+    "persona",
+    (
+        Key("guest", Type.NAME, required=True),
+        Key("label", Type.TEXT, default="the guest's name"),
+        Key("color", Type.COLOR, default="the next of a fixed palette"),
+    ),
+    named=True,
+    later=("lock", "background", "wipe", "default"),
+)
+CLAIM = Section(
+    "claim",
+    (
+        Key("isolate", Type.NAMES, required=True),
+        Key("except", Type.NAMES, default="[]"),
+        Key("shared_servers", Type.NAMES, default="[]"),
+    ),
+    repeated=True,
+)
 
 SECTIONS = {s.name: s for s in (BOARD_ARGS, GUEST, DRIVER, SERVER, PERSONA, CLAIM)}
 LATER_SECTIONS = ("channel", "disk", "net", "display", "ui", "keystore", "sound", "power", "update")
@@ -117,11 +143,11 @@ DEFAULT_CONSOLE_CMDLINE = "console=ttyAMA0"
 GUEST_CONSOLE = "ttyAMA0"
 MAX_CMDLINE = 2047  # arm64 COMMAND_LINE_SIZE less the final zero
 
-PERIOD_NS = 10_000_000     # of default budgets
-MIN_BUDGET_NS = 50_000     # shorter ones only switch
+PERIOD_NS = 10_000_000  # of default budgets
+MIN_BUDGET_NS = 50_000  # shorter ones only switch
 MIN_PERIOD_NS = 1_000_000
 MAX_PERIOD_NS = 1_000_000_000
-GUEST_SHARE = 90           # percent of each core that guests may book
-KEPT_RAM_PERCENT = 10      # of the board's RAM, for kernel, servers and drivers
+GUEST_SHARE = 90  # percent of each core that guests may book
+KEPT_RAM_PERCENT = 10  # of the board's RAM, for kernel, servers and drivers
 PALETTE = ("#C62828", "#2E7D32", "#1565C0", "#F9A825", "#6A1B9A", "#00838F", "#D84315", "#546E7A")
-MIN_COLOR_DISTANCE = 96    # Euclidean, of 8-bit RGB
+MIN_COLOR_DISTANCE = 96  # Euclidean, of 8-bit RGB

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SYSTEM = "system"  # owner of what two processes share
-INIT = "init"      # the supervisor, as a holder
+INIT = "init"  # the supervisor, as a holder
 
 
 @dataclass(frozen=True)
@@ -21,20 +21,20 @@ class Object:
     owner: str
     line: int
     parties: tuple[str, ...]
-    bytes: int = 0         # ram, device
-    align: int = 0         # ram
-    base: int = 0          # device: physical address
-    intid: int = 0         # irq
-    edge: bool = False     # irq
-    core: int = 0          # endpoint, irq, sched
-    priority: int = 0      # sched
-    budget_ns: int = 0     # sched
-    period_ns: int = 0     # sched; 0: unlimited
-    hard: bool = False     # sched
-    affinity: int = 0      # vcpu
-    space: str = ""        # vcpu: its guest_space
-    sched: str = ""        # thread: its sched
-    module: str = ""       # file
+    bytes: int = 0  # ram, device
+    align: int = 0  # ram
+    base: int = 0  # device: physical address
+    intid: int = 0  # irq
+    edge: bool = False  # irq
+    core: int = 0  # endpoint, irq, sched
+    priority: int = 0  # sched
+    budget_ns: int = 0  # sched
+    period_ns: int = 0  # sched; 0: unlimited
+    hard: bool = False  # sched
+    affinity: int = 0  # vcpu
+    space: str = ""  # vcpu: its guest_space
+    sched: str = ""  # thread: its sched
+    module: str = ""  # file
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Segment:
 @dataclass(frozen=True)
 class Process:
     name: str
-    role: str   # driver, server, vmm
+    role: str  # driver, server, vmm
     guest: str
     program: str
     line: int
