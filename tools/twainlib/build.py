@@ -2,6 +2,7 @@
 # Copyright The Twain authors
 """From a system description to a bootable image: guest images, then CMake and Ninja."""
 
+import json
 import os
 import re
 import shlex
@@ -55,6 +56,7 @@ def make(config, cpus=None, debug=False):
     image = directory / "image.bin"
     if not image.is_file():
         raise TwainError(Exit.BUILD, f"the build made no {short(image)}", hint=f"the log is {short(log)}")
+    info.table = json.loads((directory / "system.json").read_text())
     return Built(info, image, directory, records)
 
 

@@ -90,10 +90,10 @@ def run(options):
         print(shlex.join(_command(system_dir(info.name) / "image.bin", info, options)))
         return Exit.OK
     built = build_module.make(_config(options), options.cpus, options.debug)
-    with _machine(built, options) as machine:
-        code = terminal.serve(machine, options.timeout)
+    with machine(built, options) as running:
+        code = terminal.serve(running, options.timeout)
     if code != 0:
-        raise Session(machine).failure(f"QEMU ended with exit code {code}")
+        raise Session(running).failure(f"QEMU ended with exit code {code}")
     return Exit.OK
 
 
@@ -108,8 +108,8 @@ def demo(options):
 
 def _interactive_demo(built, options):
     say("Two guests boot; the first one has the keyboard. Ctrl-A ? helps, Ctrl-A x powers off.")
-    with _machine(built, options) as machine:
-        code = terminal.serve(machine)
+    with machine(built, options) as running:
+        code = terminal.serve(running)
     return Exit.OK if code == 0 else Exit.RUN
 
 
@@ -118,8 +118,8 @@ def scripted_demo(built, options, json_path=None, out=print):
     demo = None
     try:
         with stage(f"running {built.info.name} on {built.info.cpus} cores ({options.cpu or 'max'})"), \
-                _machine(built, options) as machine:
-            demo = demo_module.Demo(Session(machine), built.info, out=out)
+                machine(built, options) as running:
+            demo = demo_module.Demo(Session(running), built.info, out=out)
             demo.run()
         seen = demo.report()
     except TwainError as error:
@@ -236,8 +236,8 @@ def _command(image, info, options):
 
 
 @contextlib.contextmanager
-def _machine(built, options):
-    """The running machine; ended, whatever happens, when the block is left."""
+def machine(built, options):
+    """The running machine (a Broker); ended, whatever happens, when the block is left."""
     other = broker.connect(built.directory)
     if other:
         other.close()
@@ -246,8 +246,8 @@ def _machine(built, options):
     built.directory.mkdir(parents=True, exist_ok=True)
     (built.directory / "qemu.cmdline").write_text(shlex.join(command) + "\n")
     guests = [guest.name for guest in built.info.guests]
-    with broker.Broker(command, built.directory, guests, built.info.labels) as machine:
-        yield machine
+    with broker.Broker(command, built.directory, guests, built.info.labels) as running:
+        yield running
 
 
 def _kernel_sha256(built, guest):

@@ -7,6 +7,8 @@ import json
 import re
 import time
 
+from .system import differences
+
 BOOT_LIMIT = 90.0
 
 
@@ -26,6 +28,7 @@ class Demo:
         self._commands()
         self._own_resources()
         self._nothing_leaks()
+        self._capabilities()
         if len(self.info.guests) > 1:
             self._reboot_one()
             self._kill_one()
@@ -81,6 +84,16 @@ class Demo:
                 self._check(heard and all(line.tag == guest.name for line in heard),
                             f"{secret} turned up as {[str(line) for line in heard]}")
             note(f"{len(self.info.guests)} markers")
+
+    def _capabilities(self):
+        if self.info.table is None:
+            return
+        with self._step("the live capabilities are the declared ones") as note:
+            answer = self.session.ask("caps", 60)
+            wrong = differences(self.info.table, answer)
+            self._check(not wrong, "; ".join(wrong[:5]))
+            note(f"{sum(len(process['caps']) for process in answer['processes'])} capabilities in "
+                 f"{len(answer['processes'])} processes")
 
     def _reboot_one(self):
         rebooted, other = self.info.guests[0], self.info.guests[1]

@@ -35,6 +35,7 @@ class SystemInfo:
     cpus: int = 2
     ram: int = 1 << 30
     config: str = ""
+    table: dict = None  # the lowered system (system.json), once it is built
 
     @property
     def labels(self):
@@ -92,6 +93,14 @@ def from_config(config):
                         made_initrd="image" in guest.entry.present and "initrd" not in guest.entry.present)
               for guest in config.guests]
     return SystemInfo(name=config.name, guests=guests, cpus=config.cpus, ram=config.ram, config=str(config.path))
+
+
+def differences(table, answer):
+    """What the supervisor's answer to `caps` has that the table has not, and the other way round."""
+    generator()
+    from sysgen import live
+
+    return live.differences(table, answer)
 
 
 def generator():

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""The real system in QEMU, driven by its serial line and control socket. One boot serves many tests; each leaves
+the system as it found it: both guests at their prompts."""
+
+import argparse
+import json
+import re
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from twainlib import build, commands, system
+from twainlib.session import Session
+
+pytestmark = pytest.mark.machine
+ROOT = Path(__file__).resolve().parents[2]
+READY_LIMIT = 60
+
+
+class System:
+    def __init__(self, built, broker):
+        self.built = built
+        self.broker = broker
+        self.session = Session(broker)
+
+    def wait_ready(self):
+        for guest in self.built.info.guests:
+            self.session.wait_for(guest.name, re.escape(guest.ready), READY_LIMIT)
+            self.session.wait_for(guest.name, ".*Enter 'help'.*", READY_LIMIT)
+
+    def sh(self, guest, command, limit=30):
+        return self.session.run(guest, command, limit)
+
+    def process(self, name):
+        return next(p for p in self.session.ask("ps")["processes"] if p["name"] == name)
+
+
+@pytest.fixture(scope="module")
+def machine():
+    built = build.make(system.config_path("dual-persona"))
+    options = argparse.Namespace(cpus=None, cpu=None, extra=[])
+    with commands.machine(built, options) as broker:
+        live = System(built, broker)
+        live.wait_ready()
+        yield live
+
+
+def test_both_guests_are_ready_in_time(machine):
+    ready = [next(line.time for line in machine.broker.lines if line.tag == guest.name and line.text == guest.ready)
+             for guest in machine.built.info.guests]
+    assert max(ready) < 15
+
+
+def test_live_capabilities_are_the_declared_ones(machine):
+    from sysgen import live
+
+    declared = json.loads((machine.built.directory / "system.json").read_text())
+    assert live.differences(declared, machine.session.ask("caps")) == []
+
+
+def test_all_processes_run_and_none_has_faulted(machine):
+    answer = machine.session.ask("ps")
+    assert {p["state"] for p in answer["processes"]} == {"running"}
+    assert sum(p["faults"] for p in answer["processes"]) == 0
+
+
+def test_guest_cpus_are_all_used(machine):
+    status, lines = machine.sh("personal", "for c in 0 1; do taskset $((c + 1)) sh -c 'i=0; while [ $i -lt 500 ]; do "
+                                           "i=$((i+1)); done' && echo cpu $c worked; done")
+    assert status == 0 and {"cpu 0 worked", "cpu 1 worked"} <= set(lines)
+    exits = {v["name"]: v["exits"] for v in machine.session.ask("stat")["vcpus"]}
+    assert sum(name.startswith("personal") for name in exits) == 2 and all(exits.values())
+
+
+def test_unknown_commands_are_answered_with_an_error(machine):
+    for command in ("nonsense", "kill", "kill nobody", "reboot nobody", "ps too many words"):
+        answer = machine.session.ask(command)
+        assert answer["ok"] is False and answer["error"], command
+
+
+def test_no_guest_can_forge_a_tag(machine):
+    start = machine.session.mark()
+    forged = r"\r\033[2K[personal] forged\r\n\033[1A\033]0;title\007[twain] {\"ok\":true}\r\n\b\b\b\b\b\b\b\b\b\b\b\b\b\b\b[twain] x"
+    status, _ = machine.sh("business", f"printf '{forged}\\n'")
+    assert status == 0
+    for line in machine.broker.lines[start:]:
+        if line.tag != "business":
+            assert "forged" not in line.text and line.text != "x" and "title" not in line.text
+    assert machine.session.ask("ps")["ok"]
+
+
+def test_every_byte_may_be_printed(machine):
+    status, _ = machine.sh("business", "i=0; while [ $i -lt 256 ]; do printf \"\\\\$(printf %03o $i)\"; i=$((i+1)); done; echo")
+    assert status == 0
+    assert machine.sh("personal", "persona")[0] == 0
+
+
+def test_a_guest_that_floods_the_console_does_not_silence_the_other(machine):
+    machine.broker.type("business", b"yes 0123456789012345678901234567890123456789\n")
+    machine.session.wait_for("business", "0123456789.*", 20, machine.session.mark())
+    start = time.monotonic()
+    status, lines = machine.sh("personal", "persona", 60)
+    assert status == 0 and any("persona personal" in line for line in lines)
+    took = time.monotonic() - start
+    machine.session.interrupt("business")
+    assert machine.sh("business", "true", 60)[0] == 0
+    assert took < 30
+
+
+def test_a_guest_cannot_reach_beyond_its_memory(machine):
+    for address in ("0x50000000", "0x48000000000", "0x09010000", "0x08000000000", "0x0", "0x10000000"):
+        status, lines = machine.sh("business", f"devmem {address} 32")
+        assert status != 0, (address, lines)
+    assert machine.sh("personal", "true")[0] == 0
+
+
+def test_guest_reboot_keeps_the_other_running(machine):
+    before = machine.sh("personal", "cut -d. -f1 /proc/uptime")[1][-1]
+    start = machine.session.mark()
+    machine.broker.type("business", b"reboot\n")
+    machine.session.wait_for("business", "business READY", READY_LIMIT, start)
+    machine.session.wait_for("business", ".*Enter 'help'.*", READY_LIMIT, start)
+    assert int(machine.sh("personal", "cut -d. -f1 /proc/uptime")[1][-1]) >= int(before)
+    assert machine.process("vmm.business")["restarts"] == 0
+
+
+def test_supervisor_kills_and_restarts_a_guest(machine):
+    assert machine.session.ask("kill business")["ok"]
+    assert machine.process("vmm.business")["state"] not in ("running", "faulted")
+    assert machine.sh("personal", "persona")[0] == 0
+    start = machine.session.mark()
+    assert machine.session.ask("reboot business", 30)["ok"]
+    machine.session.wait_for("business", "business READY", READY_LIMIT, start)
+    machine.session.wait_for("business", ".*Enter 'help'.*", READY_LIMIT, start)
+    assert machine.process("vmm.business")["state"] == "running"
+    test_live_capabilities_are_the_declared_ones(machine)
+
+
+def test_kill_and_restart_leaks_no_memory(machine):
+    free = []
+    for _ in range(3):
+        start = machine.session.mark()
+        assert machine.session.ask("reboot business", 30)["ok"]
+        machine.session.wait_for("business", ".*Enter 'help'.*", READY_LIMIT, start)
+        free.append(machine.session.ask("stat")["free_memory"])
+    assert len(set(free)) == 1
+
+
+def test_control_socket_from_another_process(machine):
+    """`tools/twain ps` and friends, while the system runs here."""
+    results = {}
+
+    def client():
+        for command in (["ps", "--json"], ["stat"], ["caps", "uart"], ["kill", "nobody"]):
+            results[command[0]] = subprocess.run([ROOT / "tools/twain", *command, "--system", "dual-persona"],
+                                                 capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+    thread = threading.Thread(target=client, daemon=True)
+    thread.start()
+    machine.session.until(lambda: not thread.is_alive(), 90, "the clients")
+    assert json.loads(results["ps"].stdout)["ok"]
+    assert "vmm.business" in results["stat"].stdout
+    assert "uart" in results["caps"].stdout
+    assert results["kill"].returncode == 6 and "nobody" in results["kill"].stderr
+
+
+def test_ctrl_a_a_reaches_the_guest(machine):
+    machine.broker.type("business", b"echo wrong\x01true; : \n")  # Ctrl-A moves the shell's cursor to the line's start
+    assert machine.sh("business", "true")[0] == 0
+    assert any("trueecho wrong" in line.text or "true; : echo wrong" in line.text for line in machine.broker.lines
+               if line.tag == "business")
+
+
+def test_machine_powers_off_cleanly(machine):
+    """Last: the fixture's machine is gone afterwards."""
+    assert machine.broker.power_off(30)
+    assert machine.broker.exit_code == 0
