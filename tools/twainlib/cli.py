@@ -145,8 +145,9 @@ def parser():
     sub = add("map", commands.map_, "print the physical memory map", ["map", "map two-guests"])
     config_argument(sub)
     sub = add("explain", commands.explain, "explain a message of the configuration checker", ["explain E101", "explain W148"])
-    sub.add_argument("code", help="number of the message")
-    add("boards", commands.boards, "list the boards and what they let you choose", ["boards", "boards | less"])
+    sub.add_argument("code", nargs="?", help="number of the message; without it, a list of all")
+    sub = add("boards", commands.boards, "list the boards and what they let you choose", ["boards", "boards qemu-virt"])
+    sub.add_argument("board", nargs="?", metavar="BOARD", help="a board: list its devices")
 
     sub = add("bench", commands.bench, "count instructions and compare with the aims", ["bench", "bench --json bench.json"])
     sub.add_argument("--json", metavar="FILE", help="write the figures to FILE")

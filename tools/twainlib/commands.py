@@ -73,11 +73,11 @@ def map_(options):
 
 
 def explain(options):
-    return system.delegate("explain", None, [options.code])
+    return system.delegate("explain", None, [options.code] if options.code else [])
 
 
 def boards(options):
-    return system.delegate("boards", None)
+    return system.delegate("boards", None, [options.board] if options.board else [])
 
 
 # ---------------------------------------------------------------------------------------------- run

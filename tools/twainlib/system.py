@@ -82,7 +82,7 @@ def load(config, cpus=None, with_files=False, programs=None):
         print(sysgen.render(item), file=sys.stderr)
     if result.errors or result.config is None:
         count = len(result.errors)
-        raise TwainError(Exit.CONFIG, f"{shown(config)} has {count} error{'s' if count != 1 else ''}",
+        raise TwainError(Exit(result.exit_code), f"{shown(config)} has {count} error{'s' if count != 1 else ''}",
                          hint="`tools/twain explain CODE` tells more about a message")
     return from_config(result.config)
 
