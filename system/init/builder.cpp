@@ -179,28 +179,10 @@ Failure Builder::carve_object(Index object) {
     return {};
 }
 
-// Large alignments first, then in the order of the tables.
+// RAM objects, those of large alignment first; then image and kernel memory of each process; the order of the tables
+// otherwise. `sysgen map` shows the same order.
 Failure Builder::carve() {
     for (const bool large : {true, false}) {
-        if (!large) {
-            const auto pool = stock_.take(kSystemPoolBytes, kPage);
-            if (!pool) {
-                return {"carving memory for", "the system's pool", pool.status()};
-            }
-            if (const Failure f = check(sys::Memory{pool->slot}.make_pool(kSystemPool), "making", "the system's pool")) {
-                return f;
-            }
-            for (std::size_t i = 0; i < system_.processes.size(); ++i) {
-                const tables::Process& p = system_.processes[i];
-                const auto pool_memory = stock_.take(round_up(p.pool_bytes, kPage), kPage);
-                const auto image = stock_.take(image_layout(system_, p).bytes, kPage);
-                if (!pool_memory || !image) {
-                    return {"carving memory for", p.name, pool_memory ? image.status() : pool_memory.status()};
-                }
-                processes_[i].pool_memory = *pool_memory;
-                processes_[i].image = *image;
-            }
-        }
         for (std::size_t i = 0; i < system_.objects.size(); ++i) {
             const tables::Object& o = system_.objects[i];
             if (o.kind == Kind::ram && (o.b > kPage) == large) {
@@ -210,7 +192,21 @@ Failure Builder::carve() {
             }
         }
     }
-    return {};
+    for (std::size_t i = 0; i < system_.processes.size(); ++i) {
+        const tables::Process& p = system_.processes[i];
+        const auto image = stock_.take(image_layout(system_, p).bytes, kPage);
+        const auto pool_memory = stock_.take(round_up(p.pool_bytes, kPage), kPage);
+        if (!image || !pool_memory) {
+            return {"carving memory for", p.name, image ? pool_memory.status() : image.status()};
+        }
+        processes_[i].image = *image;
+        processes_[i].pool_memory = *pool_memory;
+    }
+    const auto pool = stock_.take(kSystemPoolBytes, kPage);
+    if (!pool) {
+        return {"carving memory for", "the system's pool", pool.status()};
+    }
+    return check(sys::Memory{pool->slot}.make_pool(kSystemPool), "making", "the system's pool");
 }
 
 const abi::Module* Builder::find_module(const char* name) const {
@@ -333,11 +329,28 @@ Failure Builder::make_objects(Index owner, sys::Pool pool) {
 char* Builder::map_window(abi::Slot memory, std::uint64_t base, std::uint64_t bytes, sys::Rights rights) {
     // The same offset within a block as the memory has, so that the kernel can use blocks.
     const std::uint64_t address = windows_.memory + base % kBlock;
+    close_windows();
     last_ = kOwnSpace.map(sys::Memory{memory}, 0, address, bytes, rights, kWindowMapping);
-    return last_ ? reinterpret_cast<char*>(address) : nullptr;
+    window_open_ = last_.ok();
+    return window_open_ ? reinterpret_cast<char*>(address) : nullptr;
 }
 
-void Builder::unmap_window() { last_ = kOwnSlots.remove(kWindowMapping); }
+void Builder::unmap_window() {
+    last_ = kOwnSlots.remove(kWindowMapping);
+    window_open_ = !last_.ok();
+}
+
+// What could not be unmapped when it was due.
+void Builder::close_windows() {
+    if (window_open_) {
+        window_open_ = false;
+        (void)kOwnSlots.remove(kWindowMapping);
+    }
+    if (file_open_) {
+        file_open_ = false;
+        (void)kOwnSlots.remove(kFileMapping);
+    }
+}
 
 Failure Builder::clear(const Piece& piece, const char* name) {
     char* bytes = map_window(piece.slot, piece.base, piece.bytes, abi::rights::mem_read | abi::rights::mem_write);
@@ -364,6 +377,7 @@ Failure Builder::copy_segments(const tables::Process& process, char* image) {
                                 "mapping the program", process.program)) {
         return f;
     }
+    file_open_ = true;
     Failure failure;
     const char* file = reinterpret_cast<const char*>(address);
     std::uint64_t at = 0;
@@ -379,6 +393,7 @@ Failure Builder::copy_segments(const tables::Process& process, char* image) {
         at += round_up(s.bytes, kPage);
     }
     const sys::Status unmapped = kOwnSlots.remove(kFileMapping);
+    file_open_ = !unmapped.ok();
     return failure ? failure : check(unmapped, "unmapping the program", process.program);
 }
 
@@ -558,6 +573,7 @@ Failure Builder::dismantle(Index process) {
             keep_first(sys::Thread{slots_[i]}.stop(), o.name);
         }
     }
+    close_windows();
     // All objects of the process come from its pool, and all that others hold of them was derived from it.
     keep_first(kOwnSlots.revoke(runtime.pool_memory.slot), p.name);
     for (std::size_t i = 0; i < mappings(process); ++i) {

@@ -147,6 +147,7 @@ private:
     Failure give_capabilities(tables::Index process);
     Failure build_steps(tables::Index process);
     const abi::Module* find_module(const char* name) const;
+    void close_windows();
     void learn_id(tables::Index object);
     bool exists(tables::Index object) const { return memory_[object].bytes != 0; }
 
@@ -156,6 +157,8 @@ private:
     Stock<Splitter> stock_;
     abi::Slot next_slot_ = kFirstDynamic;
     sys::Status last_;
+    bool window_open_ = false;
+    bool file_open_ = false;
     std::uint64_t frequency_ = 0;
     std::array<abi::Slot, kMaxObjects> slots_{};
     std::array<std::uint64_t, kMaxObjects> ids_{};

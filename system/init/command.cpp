@@ -6,15 +6,18 @@ namespace twain::init {
 
 namespace {
 
+enum class Name { none, may, must };
+
 struct Known {
     std::string_view word;
     Verb verb;
-    bool takes_name;
+    Name name;
 };
 
 constexpr Known kKnown[] = {
-    {"ps", Verb::ps, false},         {"caps", Verb::caps, false}, {"stat", Verb::stat, false}, {"kill", Verb::kill, true},
-    {"reboot", Verb::reboot, true},  {"log", Verb::log, false},   {"off", Verb::off, false},   {"help", Verb::help, false},
+    {"ps", Verb::ps, Name::none},     {"caps", Verb::caps, Name::may},      {"stat", Verb::stat, Name::none},
+    {"kill", Verb::kill, Name::must}, {"reboot", Verb::reboot, Name::must}, {"log", Verb::log, Name::none},
+    {"off", Verb::off, Name::none},   {"help", Verb::help, Name::none},
 };
 
 std::string_view next_word(std::string_view& line) {
@@ -45,9 +48,9 @@ Command parse_command(std::string_view line) {
         if (known.word != command.word) {
             continue;
         }
-        if (known.takes_name && command.argument.empty()) {
+        if (known.name == Name::must && command.argument.empty()) {
             command.error = "the name of a process or guest is missing";
-        } else if (!extra.empty() || (!known.takes_name && !command.argument.empty())) {
+        } else if (!extra.empty() || (known.name == Name::none && !command.argument.empty())) {
             command.error = "too many words";
         } else {
             command.verb = known.verb;

@@ -16,7 +16,7 @@ enum class Verb { ps, caps, stat, kill, reboot, log, off, help, bad };
 struct Command {
     Verb verb = Verb::bad;
     std::string_view word;      // as typed
-    std::string_view argument;  // kill, reboot
+    std::string_view argument;  // kill, reboot; caps: may be empty
     std::string_view error;     // bad: what is wrong
 };
 

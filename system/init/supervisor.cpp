@@ -284,7 +284,12 @@ void Supervisor::maps_of(Line& line, Index process) {
     line.end_array();
 }
 
-void Supervisor::caps() {
+void Supervisor::caps(std::string_view name) {
+    const Index only = builder_.find(name);
+    if (!name.empty() && only == kNone) {
+        answer_error("caps", "there is no process or guest of this name", name);
+        return;
+    }
     Line line{channel_};
     line.boolean("ok", true);
     line.text("cmd", "caps");
@@ -294,6 +299,9 @@ void Supervisor::caps() {
     line.begin_array("processes");
     for (std::size_t i = 0; i < builder_.system().processes.size(); ++i) {
         const Index process = static_cast<Index>(i);
+        if (only != kNone && process != only) {
+            continue;
+        }
         line.begin_object();
         line.text("name", builder_.system().processes[i].name);
         line.text("state", state_name(builder_.status(process).state));
@@ -461,7 +469,7 @@ void Supervisor::obey(std::string_view text) {
     channel_.begin();
     switch (command.verb) {
         case Verb::ps: ps(); break;
-        case Verb::caps: caps(); break;
+        case Verb::caps: caps(command.argument); break;
         case Verb::stat: stat(); break;
         case Verb::kill: kill(command.argument, false); break;
         case Verb::reboot: kill(command.argument, true); break;
@@ -471,7 +479,7 @@ void Supervisor::obey(std::string_view text) {
             Line line{channel_};
             line.boolean("ok", true);
             line.text("cmd", "help");
-            line.text("commands", "ps caps stat kill NAME reboot NAME log off help");
+            line.text("commands", "ps caps [NAME] stat kill NAME reboot NAME log off help");
             break;
         }
         case Verb::bad: answer_error(command.word, command.error); break;

@@ -5,7 +5,7 @@
 // a command line in, one JSON line out:
 //
 //   ps             processes: state, faults, restarts, memory, threads
-//   caps           every capability and mapping of every process, as the kernel knows them
+//   caps [NAME]    every capability and mapping of every process (or of one), as the kernel knows them
 //   stat           time used by cores, processes, vCPUs; exits of the vCPUs
 //   kill NAME      ends a process (or the VMM of guest NAME) and takes everything back
 //   reboot NAME    the same, then makes it again from the tables
@@ -51,7 +51,7 @@ private:
     void answer_error(std::string_view command, std::string_view error, std::string_view argument = {});
     void ps();
     void ps_process(Line& line, tables::Index process);
-    void caps();
+    void caps(std::string_view name);
     void caps_of(Line& line, sys::CSpace space, std::uint32_t slots);
     void maps_of(Line& line, tables::Index process);
     void stat();
