@@ -229,8 +229,6 @@ class _Checker:
 
     def _programs(self, config: Config) -> None:
         processes: list[Process] = [*config.drivers, *config.servers, *config.guests]
-        if self.ctx.options.programs is None and not any(p.program.path for p in processes):
-            return
         seen: dict[str, FileProblem | None] = {}
         for process in processes:
             module = process.program
@@ -246,7 +244,7 @@ class _Checker:
             if found is not None:
                 self.ctx.problem(process.entry, "program", "program", found)
         boot = [f for g in config.guests for f in (g.kernel, g.initrd) if f]
-        config.files_known = self.ctx.options.programs is not None and all(f.path is not None for f in boot)
+        config.files_known = all(f.path is not None for f in [*boot, *(p.program for p in processes)])
         total = len({f.module for f in boot} | {p.program.module for p in processes})
         if total > abi.MAX_MODULES - 2:
             self.sink.add("E116", Pos(), f"{total} boot files are more than {abi.MAX_MODULES - 2}")

@@ -186,7 +186,7 @@ class GuestChecker:
                     self.sink.add("E117", entry.value_pos(key), f'"{key}" is empty')
                 return BootFile("")
             return self.ctx.module(Path(text).name, self.ctx.doc.file.parent / text)
-        return self.ctx.module(default, self.ctx.options.files / default if self.ctx.options.files else None)
+        return self.ctx.made(self.ctx.options.files, default)
 
 
 def color_distance(one: str, other: str) -> float:

@@ -95,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(options: argparse.Namespace) -> Result:
-    return check(options.config, Options(options.programs, options.files, options.cpus))
+def _check(options: argparse.Namespace, built: bool = False) -> Result:
+    return check(options.config, Options(options.programs, options.files, options.cpus, built))
 
 
 def _print(result: Result) -> None:
@@ -124,7 +124,7 @@ def _run_check(options: argparse.Namespace) -> int:
 
 
 def _run_generate(options: argparse.Namespace) -> int:
-    result = _check(options)
+    result = _check(options, built=True)
     _print(result)
     if result.system is not None and result.exit_code == OK:
         emit.write(result.system, options.out)

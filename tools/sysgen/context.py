@@ -18,11 +18,15 @@ from .reader import Document, Entry
 
 @dataclass(frozen=True)
 class Options:
-    """Where built files lie (None: not looked at) and how many cores to lower for (None: as the file says)."""
+    """Where built files lie (None: not looked at) and how many cores to lower for (None: as the file says).
+
+    A file that the build or the tool makes may be missing, as long as it need not be `built`.
+    """
 
     programs: Path | None = None
     files: Path | None = None
     cpus: int | None = None
+    built: bool = False
 
 
 @dataclass
@@ -49,6 +53,11 @@ class Context:
             self.modules[key] = BootFile(unique, path)
         return self.modules[key]
 
+    def made(self, directory: Path | None, name: str) -> BootFile:
+        """A file that the build or the tool makes; its path is unknown while it does not exist and need not."""
+        path = directory / name if directory is not None and name else None
+        return self.module(name, path if path is not None and (self.options.built or path.is_file()) else None)
+
     def program(self, entry: Entry, builtin: str) -> BootFile:
         """A name without "/" is a program of the build; anything else a path relative to the file."""
         text = entry.get("program", builtin)
@@ -57,7 +66,7 @@ class Context:
         if "/" in text:
             found = self.module(Path(text).name, self.doc.file.parent / text)
         else:
-            found = self.module(text, self.options.programs / text if self.options.programs and text else None)
+            found = self.made(self.options.programs, text)
         return BootFile(found.module, found.path, is_program=True)
 
     def problem(self, entry: Entry, key: str, otherwise: str, problem: FileProblem) -> None:

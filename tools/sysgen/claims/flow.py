@@ -134,7 +134,7 @@ class Flow:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._next: dict[str, dict[str, Use | None]] = {}
-        for use in table.uses:
+        for use in sorted(table.uses, key=lambda u: not u.mapped):  # memory tells most about a path
             if use.rights & _INTO:
                 self._next.setdefault(use.holder, {}).setdefault("\0" + use.object, use)
             if use.rights & _OUT_OF:
