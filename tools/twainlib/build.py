@@ -37,7 +37,9 @@ def tree(debug=False):
 def fetch_libraries():
     """Downloads the arm64 libraries that CMake will unpack (twain_packages), so that building needs no network."""
     text = "".join(path.read_text() for path in sorted((ROOT / "cmake").glob("*.cmake")))
-    for architecture, packages in re.findall(r"^twain_packages\(\w+ (\w+) ([^)$]*)\)", text, re.MULTILINE):
+    for architecture, packages in re.findall(r"^\s*twain_packages\(\w+ (\w+) ([^)$]*)\)", text, re.MULTILINE):
+        if architecture == "host":
+            architecture = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
         aptroot.download(packages.split(), architecture)
 
 

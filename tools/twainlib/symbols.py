@@ -2,9 +2,11 @@
 # Copyright The Twain authors
 """Names the functions behind the addresses of a kernel panic, with the symbols of exactly that build."""
 
+import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from .errors import Exit, TwainError
 
@@ -32,18 +34,20 @@ def symbolize(text, build_root):
 
 
 def find_kernel(build_root, identity):
-    """The kernel's ELF file that the build with this id has made."""
-    candidates = sorted(build_root.rglob("kernel-el*.elf"), key=lambda path: -path.stat().st_mtime)
-    if not candidates:
-        raise TwainError(Exit.USAGE, "no kernel has been built here: its symbols are needed")
-    if identity is None:
-        return candidates[0]
-    for manifest in build_root.rglob("build-id*"):
-        if manifest.is_file() and identity in manifest.read_text(errors="replace"):
-            for kernel in candidates:
-                if kernel.is_relative_to(manifest.parent):
-                    return kernel
-    raise TwainError(Exit.USAGE, f"the kernel of build {identity} is not here (built again since?)")
+    """The kernel's ELF file of the image with this build id (the packer notes both beside the image)."""
+    notes = sorted(build_root.rglob("*.bin.json"), key=lambda path: -path.stat().st_mtime)
+    for note in notes:
+        try:
+            facts = json.loads(note.read_text())
+            kernel = Path(facts["kernels"]["el2"]["elf"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if identity is None or facts.get("build_id", "").startswith(identity):
+            if kernel.is_file() and kernel.stat().st_mtime <= note.stat().st_mtime:
+                return kernel
+            raise TwainError(Exit.USAGE, f"{kernel} has been built again since the image of build {facts.get('build_id')}",
+                             hint="its addresses would get wrong names")
+    raise TwainError(Exit.USAGE, f"there is no image of build {identity} here" if identity else "nothing has been built here")
 
 
 def tool(name):
