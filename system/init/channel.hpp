@@ -22,11 +22,15 @@ public:
     Channel(ring::Memory memory, sys::Notification bell, sys::Notification events)
         : ring_(memory), bell_(bell), events_(events) {}
 
-    // Begins a line: if the last one was given up, everything is tried anew.
+    // Begins a line. If the last one was cut off and the reader has not moved since, this one is lost too.
     void begin() {
-        lost_ = !ring_.valid();
         if (ring_.broken()) {
             ring_.resync();
+        }
+        lost_ = !ring_.valid() || (cut_ && ring_.space() == 0);
+        if (cut_ && !lost_) {
+            cut_ = false;
+            write("\n");
         }
     }
 
@@ -42,6 +46,7 @@ public:
             }
             if (ring_.broken() || !events_.wait(sys::after_ms(kPatienceMs))) {
                 lost_ = true;
+                cut_ = true;
             }
         }
     }
@@ -53,8 +58,6 @@ public:
         }
     }
 
-    bool lost() const { return lost_; }
-
 private:
     static constexpr unsigned kDrainSteps = 50;
     static constexpr std::uint64_t kDrainStepMs = 10;
@@ -62,7 +65,8 @@ private:
     ring::ByteProducer ring_;
     sys::Notification bell_;
     sys::Notification events_;
-    bool lost_ = true;
+    bool lost_ = true;  // the rest of this line goes nowhere
+    bool cut_ = false;  // the last line has no end
 };
 
 }  // namespace twain::init
