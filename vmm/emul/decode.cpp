@@ -272,7 +272,6 @@ constexpr Instruction structure_lane(std::uint32_t w) {
     }
     i.op = load ? Op::load : Op::store;
     i.simd = true;
-    i.wide = q != 0;
     i.index = post ? Index::post : Index::offset;
     i.by_register = post && i.rm != 31;
     i.offset = i.selem * i.bytes;

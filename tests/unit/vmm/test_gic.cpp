@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// The interrupt controller: its registers at every offset and width, and random histories of several vCPUs against
+// a reference that knows only pending, enabled and line, with a kernel that is played here.
+#include <catch2/catch.hpp>
+
+#include <array>
+#include <bit>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "vmm/gic/gic.hpp"
+
+using namespace twain;
+using namespace twain::vmm;
+
+namespace {
+
+constexpr std::uint64_t kSgiFrame = 0x10000;
+
+struct Board {
+    explicit Board(unsigned vcpus) : store(vcpus) {
+        for (auto& page : store) {
+            page = std::make_unique<abi::VcpuPage>();
+            pages.push_back(page.get());
+        }
+        gic = std::make_unique<Gic>(pages);
+    }
+    std::uint64_t d(std::uint64_t offset, unsigned bytes = 4) { return gic->read_distributor({offset, bytes, 0}); }
+    void d_write(std::uint64_t offset, std::uint64_t value, unsigned bytes = 4, VcpuIndex self = 0) {
+        gic->write_distributor({offset, bytes, self}, value, kicks);
+    }
+    std::uint64_t r(VcpuIndex v, std::uint64_t offset, unsigned bytes = 4) {
+        return gic->read_redistributor({v * kRedistributorBytes + offset, bytes, v});
+    }
+    void r_write(VcpuIndex v, std::uint64_t offset, std::uint64_t value, unsigned bytes = 4, VcpuIndex self = kNoVcpu) {
+        gic->write_redistributor({v * kRedistributorBytes + offset, bytes, self == kNoVcpu ? v : self}, value, kicks);
+    }
+
+    std::vector<std::unique_ptr<abi::VcpuPage>> store;
+    std::vector<abi::VcpuPage*> pages;
+    std::unique_ptr<Gic> gic;
+    Kicks kicks;
+};
+
+// What the kernel and the guest do with one vCPU's entries.
+struct Played {
+    abi::VcpuPage* page = nullptr;
+    std::uint64_t pending = 0, active = 0;
+    std::uint64_t retired = 0;  // not reported yet
+    std::array<std::uint32_t, 64> words{};
+    bool exit_asked = false;
+
+    void take() {
+        const std::uint64_t posted = std::exchange(page->posted, 0);
+        const std::uint64_t recalled = std::exchange(page->recalled, 0);
+        for (unsigned i = 0; i < 64; ++i) {
+            if ((posted >> i & 1) != 0) {
+                REQUIRE((page->virq[i] & 0xffff) == i);
+                words[i] = page->virq[i];
+                pending |= std::uint64_t{1} << i;
+            }
+            if ((recalled >> i & 1) != 0) {
+                const std::uint64_t b = std::uint64_t{1} << i;
+                REQUIRE(((pending | active | retired) & b) != 0);
+                if ((pending & b) != 0 && (active & b) == 0) {
+                    retired |= b;
+                }
+                pending &= ~b;
+            }
+        }
+    }
+    void exit() {
+        take();
+        page->retired |= std::exchange(retired, 0);
+        page->pending = pending;
+        page->active = active;
+    }
+};
+
+struct Reference {
+    std::uint32_t latch = 0, enabled = 0, level = 0, edge = 0xffff;
+    bool wants(unsigned n) const { return (((latch | (level & ~edge)) & enabled) >> n & 1) != 0; }
+    bool pending(unsigned n) const { return ((latch | (level & ~edge)) >> n & 1) != 0; }
+};
+
+class History {
+public:
+    History(unsigned vcpus, unsigned seed) : board_(vcpus), random_(seed), vcpus_(vcpus), played_(vcpus), own_(vcpus) {
+        for (unsigned v = 0; v < vcpus; ++v) {
+            played_[v].page = board_.pages[v];
+        }
+        shared_.edge = 0;
+        board_.d_write(0, 2);
+        settle_kicks();
+    }
+
+    void step() {
+        const unsigned v = pick(vcpus_);
+        switch (pick(12)) {
+            case 0:
+            case 1: acknowledge(v); break;
+            case 2:
+            case 3: end(v); break;
+            case 4: sgi(v); break;
+            case 5: line(); break;
+            case 6: enable(v, true); break;
+            case 7: enable(v, pick(3) != 0); break;
+            case 8: pend(v); break;
+            case 9: route(v); break;
+            case 10:
+                if (played_[v].exit_asked) {
+                    enter_vmm(v, [] {});
+                }
+                break;
+            default: played_[v].take(); break;  // a kick, an interrupt of the host
+        }
+        at_most_once();
+    }
+
+    // Everything enabled and routed: all that is pending must come.
+    void drain() {
+        for (unsigned v = 0; v < vcpus_; ++v) {
+            enter_vmm(v, [&] { board_.r_write(v, kSgiFrame + 0x100, ~0u); });
+            own_[v].enabled = ~0u;
+        }
+        for (unsigned n = 0; n < 32; ++n) {
+            enter_vmm(0, [&] { board_.d_write(0x6100 + 8 * n, 0, 8); });
+            router_[n] = 0;
+        }
+        enter_vmm(0, [&] { board_.d_write(0x104, ~0u); });
+        shared_.enabled = ~0u;
+        for (unsigned n = 0; n < 32; ++n) {
+            raise(kNoVcpu, n, false);
+            for (unsigned v = 0; n >= 16 && v < vcpus_; ++v) {
+                raise(v, n, false);
+            }
+        }
+        for (unsigned round = 0; round < 400; ++round) {
+            for (unsigned v = 0; v < vcpus_; ++v) {
+                if (played_[v].exit_asked) {
+                    enter_vmm(v, [] {});
+                }
+                played_[v].take();
+                acknowledge(v);
+                end(v);
+            }
+        }
+        for (unsigned v = 0; v < vcpus_; ++v) {
+            enter_vmm(v, [] {});
+            CHECK(played_[v].pending == 0);
+            CHECK((own_[v].latch & ~(1u << kVirtualTimer)) == 0);
+        }
+        CHECK(shared_.latch == 0);
+    }
+
+private:
+    unsigned pick(unsigned below) { return static_cast<unsigned>(random_() % below); }
+
+    Reference& ref(unsigned v, unsigned i) { return i < 32 ? own_[v] : shared_; }
+
+    template <typename Operation>
+    void enter_vmm(unsigned v, Operation operation) {
+        played_[v].exit();
+        played_[v].exit_asked = false;
+        operation();
+        settle_kicks(v);
+        board_.gic->before_entry(v, board_.kicks);
+        settle_kicks(v);
+        played_[v].take();
+    }
+    void settle_kicks(unsigned self = kNoVcpu) {
+        for (unsigned v = 0; v < vcpus_; ++v) {
+            if (bit(board_.kicks.exit, v)) {
+                REQUIRE(v != self);
+                played_[v].exit_asked = true;
+            }
+            if (bit(board_.kicks.look, v)) {
+                REQUIRE(v != self);
+            }
+        }
+        board_.kicks = {};
+    }
+
+    void acknowledge(unsigned v) {
+        Played& p = played_[v];
+        const std::uint64_t can = p.pending & ~p.active;
+        if (can == 0 || p.active != 0) {
+            return;
+        }
+        unsigned i = pick(64);
+        while ((can >> i & 1) == 0) {
+            i = (i + 1) % 64;
+        }
+        Reference& r = ref(v, i);
+        // A change that has not reached this vCPU yet (it has been asked to exit) may come too late for this interrupt; an
+        // edge that came meanwhile may then be delivered on its own.
+        const bool late = p.exit_asked || (p.page->recalled >> i & 1) != 0;
+        if (!late && !excused_[i < 32 ? v : 0][i]) {
+            INFO("interrupt " << i << " on " << v);
+            CHECK(r.wants(i % 32));
+        }
+        r.latch &= ~(1u << (i % 32));
+        excused_[i < 32 ? v : 0][i] = late;
+        p.pending &= ~(std::uint64_t{1} << i);
+        p.active |= std::uint64_t{1} << i;
+    }
+    void end(unsigned v) {
+        Played& p = played_[v];
+        if (p.active == 0) {
+            return;
+        }
+        const unsigned i = static_cast<unsigned>(std::countr_zero(p.active));
+        p.active = 0;
+        if ((p.pending >> i & 1) == 0) {
+            p.retired |= std::uint64_t{1} << i;
+            if ((p.words[i] & abi::kVirqNotify) != 0) {
+                enter_vmm(v, [] {});
+            }
+        }
+    }
+    void sgi(unsigned v) {
+        const unsigned n = pick(16);
+        const bool others = pick(4) == 0;
+        const unsigned list = pick(1u << vcpus_);
+        enter_vmm(v, [&] {
+            board_.gic->send_sgi(v, (std::uint64_t{others} << 40) | (std::uint64_t{n} << 24) | list, board_.kicks);
+            for (unsigned t = 0; t < vcpus_; ++t) {
+                if (others ? t != v : bit(list, t)) {
+                    own_[t].latch |= 1u << n;
+                }
+            }
+        });
+    }
+    void raise(unsigned v, unsigned n, bool level) {
+        if (v != kNoVcpu && n == kVirtualTimer) {
+            return;
+        }
+        Reference& r = v == kNoVcpu ? shared_ : own_[v];
+        if (bit(r.level, n) != level) {
+            r.level ^= 1u << n;
+            if (level) {
+                r.latch |= r.edge & (1u << n);
+            }
+        }
+        if (v == kNoVcpu) {
+            board_.gic->set_spi(kNoVcpu, 32 + n, level, board_.kicks);
+        } else {
+            board_.gic->set_ppi(kNoVcpu, v, n, level, board_.kicks);
+        }
+        settle_kicks();
+    }
+    void line() {
+        const unsigned v = pick(3) == 0 ? pick(vcpus_) : kNoVcpu;
+        raise(v, v == kNoVcpu ? pick(32) : 16 + pick(16), pick(2) == 0);
+    }
+    void enable(unsigned v, bool on) {
+        const unsigned of = pick(4) == 0 ? pick(vcpus_) : v;
+        const bool spi = pick(2) == 0;
+        const std::uint32_t mask = static_cast<std::uint32_t>(random_() & random_());
+        Reference& r = spi ? shared_ : own_[of];
+        r.enabled = on ? r.enabled | mask : r.enabled & ~mask;
+        enter_vmm(v, [&] {
+            if (spi) {
+                board_.d_write(on ? 0x104 : 0x184, mask, 4, v);
+            } else {
+                board_.r_write(of, kSgiFrame + (on ? 0x100 : 0x180), mask, 4, v);
+            }
+        });
+    }
+    void pend(unsigned v) {
+        const bool spi = pick(2) == 0;
+        std::uint32_t mask = 1u << pick(32);
+        if (!spi) {
+            mask &= ~(1u << kVirtualTimer);
+        }
+        (spi ? shared_ : own_[v]).latch |= mask;
+        enter_vmm(v, [&] {
+            if (spi) {
+                board_.d_write(0x204, mask, 4, v);
+            } else {
+                board_.r_write(v, kSgiFrame + 0x200, mask);
+            }
+        });
+    }
+    void route(unsigned v) {
+        const unsigned n = pick(32);
+        router_[n] = pick(vcpus_ + 1);  // or to nobody
+        enter_vmm(v, [&] { board_.d_write(0x6100 + 8 * n, router_[n], 8, v); });
+    }
+    void at_most_once() {
+        for (unsigned i = 32; i < 64; ++i) {
+            unsigned holders = 0;
+            for (const Played& p : played_) {
+                holders += static_cast<unsigned>((p.pending | p.active) >> i & 1);
+            }
+            REQUIRE(holders <= 1);
+        }
+    }
+
+    Board board_;
+    std::mt19937 random_;
+    unsigned vcpus_;
+    std::vector<Played> played_;
+    std::vector<Reference> own_;
+    Reference shared_;
+    std::array<std::uint64_t, 32> router_{};
+    std::array<std::array<bool, 64>, kMaxVcpus> excused_{};
+};
+
+}  // namespace
+
+TEST_CASE("no interrupt is lost, doubled or invented", "[gic][property]") {
+    for (unsigned seed = 0; seed < 60; ++seed) {
+        INFO("seed " << seed);
+        History history(1 + seed % 4, seed);
+        for (unsigned n = 0; n < 3000; ++n) {
+            history.step();
+        }
+        history.drain();
+    }
+}
+
+TEST_CASE("every offset and width of the distributor and the redistributors", "[gic][hostile]") {
+    Board b(2);
+    for (const unsigned bytes : {1u, 2u, 4u, 8u}) {
+        for (std::uint64_t offset = 0; offset < kDistributorBytes; ++offset) {
+            for (const std::uint64_t value : {std::uint64_t{0}, ~std::uint64_t{0}, std::uint64_t{0x5555'5555'aaaa'aaaa}}) {
+                b.gic->write_distributor({offset, bytes, 1}, truncate(value, bytes), b.kicks);
+                const std::uint64_t back = b.gic->read_distributor({offset, bytes, 1});
+                REQUIRE(truncate(back, bytes) == back);
+            }
+        }
+        for (std::uint64_t offset = 0; offset < 2 * kRedistributorBytes; ++offset) {
+            b.gic->write_redistributor({offset, bytes, 1}, truncate(~std::uint64_t{0}, bytes), b.kicks);
+            const std::uint64_t back = b.gic->read_redistributor({offset, bytes, 1});
+            REQUIRE(truncate(back, bytes) == back);
+        }
+    }
+    CHECK(b.gic->read_redistributor({2 * kRedistributorBytes, 4, 0}) == 0);
+    Kicks kicks;
+    b.gic->before_entry(0, kicks);
+    b.gic->before_entry(1, kicks);
+    b.gic->reset();
+    CHECK(b.pages[0]->posted == 0);
+}
+
+TEST_CASE("identification", "[gic]") {
+    Board b(3);
+    CHECK((b.d(0x4) & 0x1f) == 1);           // 64 INTIDs
+    CHECK((b.d(0x4) >> 19 & 0x1f) == 9);     // 10 bits of INTID
+    CHECK((b.d(0x4) & (1u << 17)) == 0);     // no LPIs
+    CHECK((b.d(0xffe8) >> 4) == 3);          // GICv3
+    CHECK((b.r(0, 0xffe8) >> 4) == 3);
+    CHECK((b.d(0) & 0x50) == 0x50);          // ARE, DS
+    CHECK(b.r(0, 8, 8) == 0);
+    CHECK(b.r(1, 8, 8) == 0x0000'0001'0000'0100);
+    CHECK(b.r(2, 8, 8) == 0x0000'0002'0000'0210);  // last
+    CHECK(b.r(2, 12) == 2);
+    CHECK(b.r(2, 8) == 0x210);
+    CHECK(b.r(1, 0x14) == 6);
+    b.r_write(1, 0x14, 0);
+    CHECK(b.r(1, 0x14) == 0);
+    CHECK(b.d(0x84) == 0xffff'ffff);
+    CHECK(b.r(0, kSgiFrame + 0x80) == 0xffff'ffff);
+}
+
+TEST_CASE("register widths", "[gic]") {
+    Board b(1);
+    b.d_write(0x420, 0x11, 1);
+    b.d_write(0x421, 0xa7, 1);
+    CHECK(b.d(0x420) == 0xa010);
+    CHECK(b.d(0x421, 1) == 0xa0);
+    CHECK(b.d(0x420, 2) == 0);  // no half-words
+    CHECK(b.d(0x420, 8) == 0);
+    b.d_write(0x104, 0xff, 2);
+    CHECK(b.d(0x104) == 0);
+    b.d_write(0x6100, 0xffff'ffff'ffff'ffff, 8);
+    CHECK(b.d(0x6100, 8) == 0xff'00ff'ffff);
+    b.d_write(0x6104, 1);
+    CHECK(b.d(0x6100, 8) == 0x1'00ff'ffff);
+    CHECK(b.d(0x6000, 8) == 0);  // INTID 0 has no IROUTER
+    b.d_write(0xc08, 0xffff'ffff);
+    CHECK(b.d(0xc08) == 0xaaaa'aaaa);
+    b.r_write(0, kSgiFrame + 0xc00, 0);
+    CHECK(b.r(0, kSgiFrame + 0xc00) == 0xaaaa'aaaa);  // SGIs are edge-triggered
+}
+
+TEST_CASE("a level interrupt comes again until its line falls", "[gic]") {
+    Board b(2);
+    b.d_write(0, 2);
+    b.d_write(0x104, 2);
+    b.d_write(0x6108, 1, 8);
+    b.kicks = {};
+    b.gic->set_spi(kNoVcpu, 33, true, b.kicks);
+    CHECK(b.pages[0]->posted == 0);
+    CHECK(b.pages[1]->posted == std::uint64_t{1} << 33);
+    CHECK(b.pages[1]->virq[33] == (33 | abi::kVirqNotify));
+    CHECK(b.kicks.look == 2);
+    CHECK(b.d(0x204) == 2);
+
+    b.pages[1]->posted = 0;  // taken and ended
+    b.pages[1]->retired = std::uint64_t{1} << 33;
+    CHECK(b.gic->needs_attention(1));
+    b.gic->before_entry(1, b.kicks);
+    CHECK(b.pages[1]->posted == std::uint64_t{1} << 33);
+
+    b.pages[1]->posted = 0;
+    b.pages[1]->active = std::uint64_t{1} << 33;
+    CHECK(b.d(0x304) == 2);
+    b.gic->set_spi(kNoVcpu, 33, false, b.kicks);
+    b.pages[1]->active = 0;
+    b.pages[1]->retired = std::uint64_t{1} << 33;
+    b.gic->before_entry(1, b.kicks);
+    CHECK(b.pages[1]->posted == 0);
+    CHECK_FALSE(b.gic->needs_attention(1));
+}
+
+TEST_CASE("SGIs reach whom they name", "[gic][hostile]") {
+    Board b(4);
+    b.d_write(0, 2);
+    for (unsigned v = 0; v < 4; ++v) {
+        b.r_write(v, kSgiFrame + 0x100, 0xffff);
+    }
+    const auto posted = [&] {
+        unsigned mask = 0;
+        for (unsigned v = 0; v < 4; ++v) {
+            mask |= b.pages[v]->posted != 0 ? 1u << v : 0;
+            b.pages[v]->retired = std::exchange(b.pages[v]->posted, 0);
+            b.gic->before_entry(v, b.kicks);
+        }
+        return mask;
+    };
+    b.gic->send_sgi(0, (std::uint64_t{3} << 24) | 0xffff, b.kicks);  // absent vCPUs are ignored
+    CHECK(b.kicks.look == 0xe);
+    CHECK(posted() == 0xf);
+    b.gic->send_sgi(1, std::uint64_t{1} << 40, b.kicks);
+    CHECK(posted() == 0xd);
+    b.gic->send_sgi(1, (std::uint64_t{1} << 44) | 1, b.kicks);  // range selector: vCPU 16
+    CHECK(posted() == 0);
+    b.gic->send_sgi(1, (std::uint64_t{1} << 16) | 1, b.kicks);  // another cluster
+    CHECK(posted() == 0);
+    b.gic->send_sgi(1, (std::uint64_t{1} << 32) | 1, b.kicks);
+    CHECK(posted() == 0);
+    b.gic->send_sgi(1, ~std::uint64_t{0} & ~(std::uint64_t{1} << 40), b.kicks);
+    CHECK(posted() == 0);
+}
+
+TEST_CASE("the virtual timer's enable bit and priority go to the kernel", "[gic]") {
+    Board b(2);
+    b.r_write(1, kSgiFrame + 0x100, 1u << 27);
+    CHECK(b.pages[1]->vtimer == 0);  // the distributor is off
+    b.d_write(0, 2);
+    CHECK(b.pages[1]->vtimer == 0x100);
+    b.r_write(1, kSgiFrame + 0x400 + 27, 0xa0, 1);
+    CHECK(b.pages[1]->vtimer == 0x1a0);
+    b.kicks = {};
+    b.r_write(1, kSgiFrame + 0x180, 1u << 27, 4, 0);
+    CHECK(b.pages[1]->vtimer == 0xa0);
+    CHECK(b.kicks.exit == 2);
+    b.r_write(1, kSgiFrame + 0x200, 1u << 27);
+    CHECK(b.pages[1]->posted == 0);
+}
+
+TEST_CASE("all 64 entries at once", "[gic][hostile]") {
+    Board b(1);
+    b.d_write(0, 2);
+    b.r_write(0, kSgiFrame + 0x200, ~0u);
+    b.d_write(0x204, ~0u);
+    b.r_write(0, kSgiFrame + 0x100, ~0u);
+    b.d_write(0x104, ~0u);
+    CHECK(b.pages[0]->posted == (~std::uint64_t{0} & ~(std::uint64_t{1} << 27)));
+    b.gic->forget(0);
+    CHECK(b.pages[0]->posted == 0);
+    CHECK(b.r(0, kSgiFrame + 0x200) == (~0u & ~(1u << 27)));  // still pending
+}
