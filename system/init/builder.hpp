@@ -43,6 +43,15 @@ struct Failure {
     constexpr explicit operator bool() const { return step != nullptr; }
 };
 
+constexpr Failure check(sys::Status status, const char* step, const char* name) {
+    return status ? Failure{} : Failure{step, name, status};
+}
+
+// Objects that are physical memory: they stay when their owner is taken apart.
+constexpr bool is_memory(tables::Kind kind) {
+    return kind == tables::Kind::ram || kind == tables::Kind::file || kind == tables::Kind::device;
+}
+
 enum class ProcessState : std::uint8_t { absent, running, faulted, killed, failed };
 
 struct ProcessStatus {
