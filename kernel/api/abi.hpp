@@ -309,7 +309,7 @@ struct VcpuPage {
     std::uint64_t cntv_ctl;
     std::uint64_t cntv_cval;
     // FP/SIMD: valid after sync(kGroupFp).
-    std::uint64_t fpcr;
+    alignas(16) std::uint64_t fpcr;
     std::uint64_t fpsr;
     alignas(16) std::uint64_t v[64];
     // Counters, written by the kernel.

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+#include "kernel/api/invocation.hpp"
+#include "kernel/api/syscall.hpp"
+#include "kernel/core/ipc.hpp"
+#include "kernel/core/scheduler.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+namespace rights = abi::rights;
+using abi::Type;
+
+Status structural(Invocation& call, u32 method) {
+    switch (call.cap.type()) {
+        case Type::pool: return invoke_pool(call, method);
+        case Type::cspace: return invoke_cspace(call, method);
+        case Type::memory: return invoke_memory(call, method);
+        case Type::mapping: return invoke_mapping(call, method);
+        case Type::space: return invoke_space(call, method);
+        case Type::thread: return invoke_thread(call, method);
+        case Type::sched: return invoke_sched(call, method);
+        case Type::irq: return invoke_irq(call, method);
+        case Type::vcpu: return invoke_vcpu(call, method);
+        case Type::system: return invoke_system(call, method);
+        default: return {Error::bad_method, 1};
+    }
+}
+
+Status invoke_reply(Cpu& cpu, Thread& self, Capability cap, u32 method) {
+    if (!(cap.rights() & rights::reply_use)) return {Error::rights, 0};
+    auto& reply = cap.object<Reply>();
+    if (method == abi::reply::send) return send_reply(cpu, reply, self);
+    if (method != abi::reply::capture) return {Error::bad_method, 1};
+    Thread* caller = self.caller;
+    if (!caller || reply.caller) return {Error::busy, 0};
+    self.caller = nullptr;
+    caller->server = nullptr;
+    caller->reply = &reply;
+    reply.caller = caller;
+    return {};
+}
+
+Status arm_notification(Cpu& cpu, Thread& self, Capability cap) {
+    if (!(cap.rights() & rights::note_arm)) return {Error::rights, 0};
+    auto& note = cap.object<Notification>();
+    if (note.armed()) {
+        if (note.timer_core != cpu.id) return {Error::busy, 0};
+        disarm(cpu, note);
+    }
+    note.timer_core = cpu.id;
+    note.timer_badge = cap.badge ? cap.badge : 1;
+    if (self.frame.x[2] != abi::kForever) arm(cpu, note, self.frame.x[2]);
+    return {};
+}
+
+// Methods that need no structure lock. False: not one of them.
+bool light(Cpu& cpu, Thread& self, Capability cap, u32 method, Status& status) {
+    switch (cap.type()) {
+        case Type::reply: status = invoke_reply(cpu, self, cap, method); return true;
+        case Type::notification:
+            status = method == abi::notification::arm ? arm_notification(cpu, self, cap) : Status{Error::bad_method, 1};
+            return true;
+        case Type::irq: {
+            if (method != abi::irq::ack) return false;
+            if (!(cap.rights() & rights::irq_ack)) {
+                status = {Error::rights, 0};
+                return true;
+            }
+            auto& irq = cap.object<Irq>();
+            if (__atomic_exchange_n(&irq.unacknowledged, false, __ATOMIC_ACQ_REL)) machine::deactivate_irq(irq.intid);
+            status = {};
+            return true;
+        }
+        case Type::vcpu:
+            if (method != abi::vcpu::kick) return false;
+            status = cap.rights() & rights::vcpu_kick ? guest_kick(cpu, cap.object<Vcpu>(), self.frame.x[2])
+                                                      : Status{Error::rights, 0};
+            return true;
+        default: return false;
+    }
+}
+
+}  // namespace
+
+void sys_invoke(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    const u64 index = self.frame.x[0];
+    const u32 method = static_cast<u32>(self.frame.x[1]);
+    const Capability cap = self.cspace->load(index);
+    if (!cap.head) {
+        self.set_result(Status(Error::bad_slot, 0).tag());
+        return;
+    }
+    Status status;
+    if (light(cpu, self, cap, method, status)) {
+        self.set_result(status.tag());
+        return;
+    }
+    const StructureLock lock;
+    Slot* slot = self.cspace ? self.cspace->find(index) : nullptr;  // waiting for the lock may have taken it away
+    if (!slot || slot->empty()) {
+        if (cpu.current == &self) self.set_result(Status(Error::bad_slot, 0).tag());
+        return;
+    }
+    Invocation call(cpu, self, *slot);
+    status = structural(call, method);
+    if (cpu.current != &self) return;  // it has stopped or removed itself
+    if (status.argument == kAgain.argument) {
+        self.frame.pc -= 4;
+        cpu.hazard |= kReschedule;
+        return;
+    }
+    self.set_result(status.tag());
+}
+
+}  // namespace twain::kernel

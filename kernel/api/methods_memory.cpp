@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Pool, capability space, memory, mapping, space.
+#include "kernel/api/invocation.hpp"
+#include "kernel/core/destroy.hpp"
+#include "kernel/core/ipc.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+namespace rights = abi::rights;
+using abi::Type;
+
+constexpr unsigned kStepsBetweenChecks = 64;
+
+// Makes a T in the pool and its first capability in `slot`; `prepare` may refuse.
+template <typename T, typename Prepare>
+Status create(Invocation& call, Slot& slot, Prepare prepare) {
+    T* object = allocate_object<T>(call.object<Pool>());
+    if (!object) return Error::no_memory;
+    if (const Status status = prepare(*object); !status.ok()) {
+        free_object(*object);
+        return status;
+    }
+    first_capability(call.slot, slot, *object);
+    return {};
+}
+
+Status create_vcpu(Invocation& call, Slot& slot) {
+    const auto space = call.slot_arg(4, Type::space, rights::space_use);
+    if (!space.ok()) return space.status();
+    if (space.value()->object<Space>().kind != abi::SpaceKind::guest) return {Error::bad_arg, 4};
+    const u64 affinity = call.arg(5);
+    if (affinity & ~u64{0xff'00ff'ffff}) return {Error::bad_arg, 5};
+    return create<Vcpu>(call, slot, [&](Vcpu& vcpu) -> Status {
+        for (Slot& ref : vcpu.refs) ref.set_home(Home::vcpu);
+        vcpu.live = Vcpu::kNowhere;
+        vcpu.affinity = affinity;
+        vcpu.virqs.init();
+        vcpu.space = &space.value()->object<Space>();
+        return derive(*space.value(), vcpu.refs[Vcpu::ref_space], rights::all, 0);
+    });
+}
+
+Status create_any(Invocation& call) {
+    if (const Status status = derivable(call.slot); !status.ok()) return status;
+    const auto slot = call.destination(3);
+    if (!slot.ok()) return slot.status();
+    Slot& to = *slot.value();
+    switch (static_cast<Type>(call.arg(2))) {
+        case Type::cspace: return create<CSpace>(call, to, [](CSpace&) -> Status { return {}; });
+        case Type::space: {
+            const u64 kind = call.arg(4);
+            if (kind > static_cast<u64>(abi::SpaceKind::guest)) return {Error::bad_arg, 4};
+            return create<Space>(call, to, [&](Space& space) -> Status {
+                return space.init(static_cast<abi::SpaceKind>(kind)) ? Status{} : Status{Error::no_memory};
+            });
+        }
+        case Type::thread:
+            return create<Thread>(call, to, [](Thread& thread) -> Status {
+                for (Slot& ref : thread.refs) ref.set_home(Home::thread);
+                return {};
+            });
+        case Type::endpoint:
+            if (call.arg(4) >= machine::cores()) return {Error::bad_arg, 4};
+            return create<Endpoint>(call, to, [&](Endpoint& endpoint) -> Status {
+                endpoint.core = static_cast<CpuId>(call.arg(4));
+                return {};
+            });
+        case Type::reply: return create<Reply>(call, to, [](Reply&) -> Status { return {}; });
+        case Type::notification: return create<Notification>(call, to, [](Notification&) -> Status { return {}; });
+        case Type::vcpu: return create_vcpu(call, to);
+        default: return {Error::bad_arg, 2};
+    }
+}
+
+void inspect(Invocation& call, const Slot& slot) {
+    const Capability cap = slot.load();
+    u64 flags = u64{static_cast<u8>(cap.type())} | u64{cap.rights()} << 8;
+    for (unsigned n = 3; n < 8; ++n) call.result(n, 0);
+    if (cap.type() == Type::memory) {
+        if (cap.exclusive()) flags |= abi::cspace::kInspectExclusive;
+        if (cap.device()) flags |= abi::cspace::kInspectDevice;
+        call.result(5, cap.base().value);
+        call.result(6, cap.bytes());
+    } else if (cap.type() == Type::mapping) {
+        const auto& mapping = cap.object<Mapping>();
+        flags = (flags & 0xff) | u64{mapping.rights} << 8;
+        call.result(4, mapping.space->id);
+        call.result(5, mapping.to.value);
+        call.result(6, mapping.bytes);
+        call.result(7, mapping.at.value);
+    } else if (cap.type() != Type::null) {
+        call.result(3, cap.badge);
+        call.result(4, cap.object<Object>().id);
+    }
+    call.result(2, flags);
+}
+
+Status take_back(Slot* slot, bool itself) {
+    if (!slot || slot->empty()) return {Error::bad_slot, 2};
+    // A range that nobody holds would be lost for good.
+    if (itself && slot->depth() == 0) return {Error::busy, 2};
+    return revoke(*slot, itself) ? Status{} : kAgain;
+}
+
+// Goes on mapping until it is done or wants to be interrupted.
+Status map_on(Mapping& mapping) {
+    unsigned steps = 0;
+    while (mapping.done < mapping.bytes) {
+        const auto step = mapping.space->tables.map_step(*mapping.space->pool, mapping.at + mapping.done,
+                                                         mapping.to + mapping.done, mapping.bytes - mapping.done,
+                                                         mapping.rights, mapping.device);
+        if (step.error != Error::none) return step.error;
+        mapping.done += step.bytes;
+        if (++steps % kStepsBetweenChecks == 0 && machine::preemption_pending()) return kAgain;
+    }
+    machine::barrier();
+    return {};
+}
+
+Status map(Invocation& call) {
+    if (const Status status = call.need(rights::space_map); !status.ok()) return status;
+    const auto from = call.slot_arg(2, Type::memory, 0);
+    if (!from.ok()) return from.status();
+    Slot& memory_slot = *from.value();
+    const Capability memory = memory_slot.load();
+    const u64 offset = call.arg(3), at = call.arg(4), bytes = call.arg(5), want = call.arg(6);
+    Space& space = call.object<Space>();
+    constexpr u64 kSome = rights::mem_read | rights::mem_write | rights::mem_exec;
+    if ((offset | at | bytes) & (kPage - 1)) return {Error::bad_arg, 5};
+    if (!inside(offset, bytes, memory.bytes()) || bytes == 0) return {Error::bad_arg, 3};
+    if (!inside(at, bytes, abi::space::kEnd)) return {Error::bad_arg, 4};
+    if (want == 0 || (want & ~kSome)) return {Error::bad_arg, 6};
+    const bool host = space.kind == abi::SpaceKind::host;
+    if (host && (want & rights::mem_write) && (want & rights::mem_exec)) return {Error::bad_arg, 6};
+    if ((memory.rights() & want) != want) return {Error::rights, 2};
+    if (memory.device() && (want & rights::mem_exec)) return {Error::bad_arg, 6};
+    if (const Status status = derivable(memory_slot); !status.ok()) return status;
+
+    Mapping* mapping = nullptr;
+    Slot* slot = call.self.cspace->find(call.arg(7));
+    if (slot && slot->type() == Type::mapping) {  // perhaps this very call, interrupted
+        Mapping& begun = slot->object<Mapping>();
+        if (begun.done < begun.bytes && begun.space == &space && begun.at.value == at && begun.bytes == bytes &&
+            begun.to == memory.base() + offset && begun.rights == want) {
+            mapping = &begun;
+        }
+    }
+    if (!mapping) {
+        const auto destination = call.destination(7);
+        if (!destination.ok()) return destination.status();
+        slot = destination.value();
+        mapping = allocate_object<Mapping>(*space.pool);
+        if (!mapping) return Error::no_memory;
+        mapping->space = &space;
+        mapping->slot = slot;
+        mapping->at = {at};
+        mapping->bytes = bytes;
+        mapping->to = memory.base() + offset;
+        mapping->rights = static_cast<u8>(want);
+        mapping->limit = memory.rights();
+        mapping->device = memory.device();
+        space.mappings.push_back(*mapping);
+        first_capability(memory_slot, *slot, *mapping);
+    }
+    const Status status = map_on(*mapping);
+    if (!status.ok()) {
+        while (!destroy(*slot)) {
+        }
+    }
+    return status;
+}
+
+Status make_pool(Invocation& call) {
+    const auto slot = call.destination(2);
+    if (!slot.ok()) return slot.status();
+    if (call.cap.device()) return {Error::bad_type, 0};
+    if (call.cap.bytes() < Pool::kMinBytes) return {Error::bad_arg, 0};
+    Pool* pool = Pool::create(machine::to_virt(call.cap.base()), call.cap.bytes());
+    first_capability(call.slot, *slot.value(), *pool);
+    return {};
+}
+
+Status split(Invocation& call) {
+    const u64 keep = call.arg(2);
+    if (keep == 0 || keep >= call.cap.bytes() || (keep & (kPage - 1))) return {Error::bad_arg, 2};
+    const auto slot = call.destination(3);
+    if (!slot.ok()) return slot.status();
+    const u64 rest = call.cap.bytes() - keep;
+    call.slot.shrink(keep);
+    call.slot.fill_sibling(*slot.value(),
+                           Slot::memory_head(call.cap.rights(), call.cap.base() + keep, call.cap.head & Capability::kExclusive),
+                           rest);
+    return {};
+}
+
+Status derive_range(Invocation& call) {
+    const u64 offset = call.arg(2), bytes = call.arg(3);
+    if ((offset | bytes) & (kPage - 1) || bytes == 0) return {Error::bad_arg, 3};
+    if (!inside(offset, bytes, call.cap.bytes())) return {Error::bad_arg, 2};
+    if (const Status status = derivable(call.slot); !status.ok()) return status;
+    const auto slot = call.destination(4);
+    if (!slot.ok()) return slot.status();
+    const u8 allowed = static_cast<u8>(call.cap.rights() & call.arg(5));
+    slot.value()->fill(&call.slot,
+                       Slot::memory_head(allowed, call.cap.base() + offset, call.cap.device() ? Capability::kDevice : 0), bytes,
+                       false);
+    return {};
+}
+
+}  // namespace
+
+Status invoke_pool(Invocation& call, u32 method) {
+    if (method == abi::pool::create) {
+        if (const Status status = call.need(rights::pool_create); !status.ok()) return status;
+        return create_any(call);
+    }
+    if (method != abi::pool::stat) return {Error::bad_method, 1};
+    call.result(2, call.object<Pool>().bytes());
+    call.result(3, call.object<Pool>().free_bytes());
+    return {};
+}
+
+Status invoke_cspace(Invocation& call, u32 method) {
+    auto& space = call.object<CSpace>();
+    switch (method) {
+        case abi::cspace::copy: {
+            if (const Status status = call.need(rights::cspace_insert); !status.ok()) return status;
+            const auto to = space.make(call.arg(2), 2);
+            if (!to.ok()) return to.status();
+            Slot* from = call.self.cspace->find(call.arg(3));
+            if (!from || from->empty()) return {Error::bad_slot, 3};
+            return derive(*from, *to.value(), static_cast<u8>(call.arg(4)), call.arg(5));
+        }
+        case abi::cspace::remove:
+        case abi::cspace::revoke:
+            if (const Status status = call.need(rights::cspace_remove); !status.ok()) return status;
+            return take_back(space.find(call.arg(2)), method == abi::cspace::remove);
+        case abi::cspace::inspect: {
+            if (const Status status = call.need(rights::cspace_inspect); !status.ok()) return status;
+            if (call.arg(2) >= abi::cspace::kSlots) return {Error::bad_slot, 2};
+            const Slot* slot = space.find(call.arg(2));
+            inspect(call, slot ? *slot : Slot{});
+            return {};
+        }
+        default: return {Error::bad_method, 1};
+    }
+}
+
+Status invoke_memory(Invocation& call, u32 method) {
+    switch (method) {
+        case abi::memory::split:
+        case abi::memory::make_pool: {
+            if (const Status status = call.need(rights::mem_own); !status.ok()) return status;
+            if (!call.cap.exclusive()) return {Error::rights, 0};
+            if (call.slot.has_children()) return {Error::busy, 0};
+            if (const Status status = derivable(call.slot); !status.ok()) return status;
+            return method == abi::memory::split ? split(call) : make_pool(call);
+        }
+        case abi::memory::derive: return derive_range(call);
+        default: return {Error::bad_method, 1};
+    }
+}
+
+Status invoke_mapping(Invocation& call, u32 method) {
+    if (method != abi::mapping::protect) return {Error::bad_method, 1};
+    if (const Status status = call.need(rights::mapping_protect); !status.ok()) return status;
+    auto& mapping = call.object<Mapping>();
+    const u64 want = call.arg(2);
+    constexpr u64 kSome = rights::mem_read | rights::mem_write | rights::mem_exec;
+    if (want == 0 || (want & ~kSome)) return {Error::bad_arg, 2};
+    if ((mapping.limit & want) != want) return {Error::rights, 2};
+    const bool host = mapping.space->kind == abi::SpaceKind::host;
+    if ((host && (want & rights::mem_write) && (want & rights::mem_exec)) || (mapping.device && (want & rights::mem_exec))) {
+        return {Error::bad_arg, 2};
+    }
+    if (mapping.protecting != want) mapping.cursor = 0;
+    mapping.protecting = mapping.rights = static_cast<u8>(want);
+    unsigned steps = 0;
+    while (mapping.cursor < mapping.done) {
+        mapping.cursor += mapping.space->tables.protect_step(mapping.at + mapping.cursor, mapping.rights, mapping.device);
+        if (++steps % kStepsBetweenChecks == 0 && machine::preemption_pending()) return kAgain;
+    }
+    mapping.cursor = 0;
+    mapping.protecting = 0;
+    machine::flush_space(*mapping.space);
+    return {};
+}
+
+Status invoke_space(Invocation& call, u32 method) {
+    return method == abi::space::map ? map(call) : Status{Error::bad_method, 1};
+}
+
+}  // namespace twain::kernel

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Thread, scheduling context, interrupt, vCPU, system.
+#include "kernel/api/invocation.hpp"
+#include "kernel/core/ipc.hpp"
+#include "kernel/core/log.hpp"
+#include "kernel/core/scheduler.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+namespace rights = abi::rights;
+using abi::Type;
+
+// Replaces one of the thread's references by a derived copy of what the argument names; 0 keeps it.
+struct Reference {
+    unsigned argument;
+    Thread::Ref ref;
+    Type type;
+    u8 rights;
+};
+constexpr Reference kReferences[] = {
+    {2, Thread::ref_cspace, Type::cspace, 0},
+    {3, Thread::ref_space, Type::space, rights::space_use},
+    {4, Thread::ref_fault, Type::endpoint, rights::ep_call},
+    {5, Thread::ref_sched, Type::sched, rights::sched_bind},
+    {6, Thread::ref_note, Type::notification, rights::note_wait},
+};
+
+void drop_reference(Thread& thread, Thread::Ref ref) {
+    Slot& slot = thread.refs[ref];
+    if (slot.empty()) return;
+    if (ref == Thread::ref_sched) detach_sched(thread);
+    if (ref == Thread::ref_note && thread.note) {
+        thread.note->waiter = nullptr;
+        thread.note = nullptr;
+        thread.bound = false;
+    }
+    slot.clear();
+}
+
+Status check_reference(const Thread& thread, const Reference& wanted, const Slot& slot) {
+    if (const Status status = derivable(slot); !status.ok()) return {status.error, wanted.argument};
+    if (wanted.ref == Thread::ref_space && slot.object<Space>().kind != abi::SpaceKind::host) return {Error::bad_arg, 3};
+    if (wanted.ref == Thread::ref_sched && slot.object<Sched>().bound && slot.object<Sched>().bound != &thread) {
+        return {Error::occupied, 5};
+    }
+    if (wanted.ref == Thread::ref_note && slot.object<Notification>().waiter &&
+        slot.object<Notification>().waiter != &thread) {
+        return {Error::occupied, 6};
+    }
+    return {};
+}
+
+void take_reference(Thread& thread, const Reference& wanted, Slot& source) {
+    drop_reference(thread, wanted.ref);
+    Slot& slot = thread.refs[wanted.ref];
+    (void)derive(source, slot, rights::all, 0);  // checked before
+    switch (wanted.ref) {
+        case Thread::ref_cspace: thread.cspace = &slot.object<CSpace>(); break;
+        case Thread::ref_space: thread.space = &slot.object<Space>(); break;
+        case Thread::ref_sched: {
+            Sched& sched = slot.object<Sched>();
+            thread.sched = thread.active = &sched;
+            thread.core = sched.core;
+            sched.bound = sched.user = &thread;
+            break;
+        }
+        case Thread::ref_note:
+            thread.note = &slot.object<Notification>();
+            thread.note->waiter = &thread;
+            thread.bound = true;
+            break;
+        case Thread::ref_fault:
+        case Thread::kRefs: break;
+    }
+}
+
+Status configure(Invocation& call, Thread& thread) {
+    if (thread.state != State::stopped && thread.state != State::faulted) return {Error::busy, 0};
+    Slot* sources[Thread::kRefs] = {};
+    for (const Reference& wanted : kReferences) {  // everything is checked before anything changes
+        if (call.arg(wanted.argument) == 0) continue;
+        const auto slot = call.slot_arg(wanted.argument, wanted.type, wanted.rights);
+        if (!slot.ok()) return slot.status();
+        if (const Status status = check_reference(thread, wanted, *slot.value()); !status.ok()) return status;
+        sources[wanted.ref] = slot.value();
+    }
+    for (const Reference& wanted : kReferences) {
+        if (sources[wanted.ref]) take_reference(thread, wanted, *sources[wanted.ref]);
+    }
+    return {};
+}
+
+// Starts on its own core. Structure lock held, so nobody else changes the thread meanwhile.
+void go(Thread& thread) {
+    run_on(
+        thread.core,
+        [](void* argument) {
+            Thread& started = *static_cast<Thread*>(argument);
+            started.fault = abi::FaultKind::none;
+            make_ready(machine::cpu(), started);
+        },
+        &thread);
+}
+
+Status start(Invocation& call, Thread& thread, bool fresh) {
+    if (thread.state != State::stopped && thread.state != State::faulted) return {Error::busy, 0};
+    if (!thread.cspace || !thread.space) return {Error::bad_arg, 0};
+    if (fresh) {
+        thread.frame = {};
+        thread.frame.pc = call.arg(2);
+        thread.frame.sp = call.arg(3);
+        thread.frame.x[0] = call.arg(4);
+        thread.frame.x[1] = call.arg(5);
+    }
+    go(thread);
+    return {};
+}
+
+u64* register_of(Thread& thread, u64 n) {
+    if (n < 31) return &thread.frame.x[n];
+    switch (n) {
+        case 31: return &thread.frame.sp;
+        case 32: return &thread.frame.pc;
+        case 33: return &thread.frame.pstate;
+        case 34: return &thread.thread_pointer;
+        default: return nullptr;
+    }
+}
+
+Status read_registers(Invocation& call, Thread& thread) {
+    const u64 first = call.arg(2);
+    if (first > 34) return {Error::bad_arg, 2};
+    for (unsigned i = 0; i < 5; ++i) {
+        const u64* from = register_of(thread, first + i);
+        call.result(3 + i, from ? *from : 0);
+    }
+    return {};
+}
+
+Status write_registers(Invocation& call, Thread& thread) {
+    if (thread.state != State::stopped && thread.state != State::faulted) return {Error::busy, 0};
+    const u64 first = call.arg(2), count = call.arg(3);
+    if (count < 1 || count > 4) return {Error::bad_arg, 3};
+    if (first > 34 || first + count > 35) return {Error::bad_arg, 2};
+    for (unsigned i = 0; i < count; ++i) *register_of(thread, first + i) = call.arg(4 + i);
+    thread.frame.pstate &= machine::kUserPstate;
+    return {};
+}
+
+void describe(Invocation& call, const Thread& thread) {
+    call.result(2, static_cast<u64>(thread.state));
+    call.result(3, static_cast<u64>(thread.fault));
+    call.result(4, thread.fault_address);
+    call.result(5, thread.frame.pc);
+    call.result(6, thread.sched ? thread.sched->used : 0);
+    call.result(7, thread.id);
+}
+
+// Fills in a scheduling context from x(first).. : budget, period, parameters.
+Status set_sched(Invocation& call, Sched& sched, unsigned first) {
+    const Ticks budget = call.arg(first), period = call.arg(first + 1);
+    const u64 param = call.arg(first + 2);
+    const u64 core = param >> 8 & 0xff;
+    if ((param & 0xff) >= abi::sched::kPriorities || core >= machine::cores() || (param & ~u64{0x1ffff})) {
+        return {Error::bad_arg, first + 2};
+    }
+    constexpr Ticks kLongest = Ticks{1} << 48;
+    if (period > kLongest) return {Error::bad_arg, first + 1};
+    if (period && (budget == 0 || budget > period)) return {Error::bad_arg, first};
+    sched.budget = period ? budget : machine::ns_to_ticks(10'000'000);
+    sched.period = period;
+    sched.left = sched.budget;
+    sched.renew = 0;
+    sched.exhausted = false;
+    sched.priority = static_cast<u8>(param);
+    sched.core = static_cast<u8>(core);
+    sched.hard = param & abi::sched::kHardLimit;
+    return {};
+}
+
+Status make_sched(Invocation& call) {
+    const auto pool = call.slot_arg(2, Type::pool, rights::pool_create);
+    if (!pool.ok()) return pool.status();
+    if (const Status status = derivable(*pool.value()); !status.ok()) return status;
+    const auto slot = call.destination(3);
+    if (!slot.ok()) return slot.status();
+    Sched* sched = allocate_object<Sched>(pool.value()->object<Pool>());
+    if (!sched) return Error::no_memory;
+    if (const Status status = set_sched(call, *sched, 4); !status.ok()) {
+        free_object(*sched);
+        return status;
+    }
+    first_capability(*pool.value(), *slot.value(), *sched);
+    return {};
+}
+
+Status make_irq(Invocation& call) {
+    const auto pool = call.slot_arg(2, Type::pool, rights::pool_create);
+    if (!pool.ok()) return pool.status();
+    if (const Status status = derivable(*pool.value()); !status.ok()) return status;
+    const auto slot = call.destination(3);
+    if (!slot.ok()) return slot.status();
+    const u64 intid = call.arg(4);
+    if (intid < Irq::kFirst || intid >= machine::irq_end()) return {Error::bad_arg, 4};
+    if (Irq::of(static_cast<u32>(intid))) return {Error::occupied, 4};
+    if (call.arg(5) > 1) return {Error::bad_arg, 5};
+    if (call.arg(6) >= machine::cores()) return {Error::bad_arg, 6};
+    Irq* irq = allocate_object<Irq>(pool.value()->object<Pool>());
+    if (!irq) return Error::no_memory;
+    irq->intid = static_cast<u32>(intid);
+    irq->core = static_cast<CpuId>(call.arg(6));
+    irq->ref.set_home(Home::irq);
+    machine::configure_irq(irq->intid, call.arg(5) & 1, irq->core);
+    Irq::of(irq->intid) = irq;
+    first_capability(*pool.value(), *slot.value(), *irq);
+    return {};
+}
+
+Status make_device_memory(Invocation& call) {
+    const auto slot = call.destination(2);
+    if (!slot.ok()) return slot.status();
+    const u64 base = call.arg(3), bytes = call.arg(4);
+    if ((base | bytes) & (kPage - 1) || bytes == 0 || !inside(base, bytes, u64{1} << 48)) return {Error::bad_arg, 3};
+    if (!machine::is_device({base}, bytes)) return {Error::bad_arg, 3};
+    if (const Status status = derivable(call.slot); !status.ok()) return status;
+    slot.value()->fill(&call.slot, Slot::memory_head(rights::mem_read | rights::mem_write, {base}, Capability::kDevice), bytes,
+                       false);
+    return {};
+}
+
+Status read_log(Invocation& call) {
+    char text[32] = {};
+    const LogPart part = log_read(call.arg(2), text, sizeof text);
+    call.result(2, part.next);
+    call.result(3, part.bytes);
+    for (unsigned i = 0; i < 4; ++i) {
+        u64 word = 0;
+        for (unsigned j = 0; j < 8; ++j) word |= u64{static_cast<u8>(text[i * 8 + j])} << (j * 8);
+        call.result(4 + i, word);
+    }
+    return {};
+}
+
+Status info(Invocation& call) {
+    const u64 core = call.arg(2);
+    if (core >= machine::cores()) return {Error::bad_arg, 2};
+    call.result(2, machine::cores());
+    call.result(3, machine::ticks_per_second());
+    call.result(4, machine::cpu(static_cast<CpuId>(core)).idle);
+    call.result(5, abi::kVersion);
+    call.result(6, machine::kExceptionLevel);
+    call.result(7, machine::boot_flags());
+    return {};
+}
+
+}  // namespace
+
+Status invoke_thread(Invocation& call, u32 method) {
+    auto& thread = call.object<Thread>();
+    const bool registers = method == abi::thread::read || method == abi::thread::write;
+    if (const Status status = call.need(registers ? rights::thread_regs : rights::thread_control); !status.ok()) return status;
+    switch (method) {
+        case abi::thread::configure: return configure(call, thread);
+        case abi::thread::start: return start(call, thread, true);
+        case abi::thread::resume: return start(call, thread, false);
+        case abi::thread::stop: stop(thread); return {};
+        case abi::thread::read: return read_registers(call, thread);
+        case abi::thread::write: return write_registers(call, thread);
+        case abi::thread::receive:
+            if (call.arg(2) >= abi::cspace::kSlots) return {Error::bad_slot, 2};
+            thread.receive_slot = static_cast<u32>(call.arg(2));
+            return {};
+        case abi::thread::state: describe(call, thread); return {};
+        default: return {Error::bad_method, 1};
+    }
+}
+
+Status invoke_sched(Invocation& call, u32 method) {
+    auto& sched = call.object<Sched>();
+    if (const Status status = call.need(rights::sched_configure); !status.ok()) return status;
+    if (method == abi::sched::configure) {
+        if (sched.bound && sched.bound->state != State::stopped) return {Error::busy, 0};
+        if (sched.armed()) return {Error::busy, 0};
+        if (const Status status = set_sched(call, sched, 2); !status.ok()) return status;
+        if (sched.bound) sched.bound->core = sched.core;
+        return {};
+    }
+    if (method != abi::sched::stat) return {Error::bad_method, 1};
+    call.result(2, sched.used);
+    call.result(3, sched.budget);
+    call.result(4, sched.period);
+    call.result(5, sched.priority);
+    call.result(6, sched.core);
+    return {};
+}
+
+Status invoke_irq(Invocation& call, u32 method) {
+    if (method != abi::irq::bind) return {Error::bad_method, 1};
+    if (const Status status = call.need(rights::irq_bind); !status.ok()) return status;
+    auto& irq = call.object<Irq>();
+    if (call.arg(2) == 0) {
+        machine::disable_irq(irq.intid);
+        irq.note = nullptr;
+        if (!irq.ref.empty()) irq.ref.clear();
+        return {};
+    }
+    const auto slot = call.slot_arg(2, Type::notification, rights::note_signal);
+    if (!slot.ok()) return slot.status();
+    if (!irq.ref.empty()) return {Error::occupied, 0};
+    if (const Status status = derive(*slot.value(), irq.ref, rights::all, 0); !status.ok()) return status;
+    irq.badge = irq.ref.badge() ? irq.ref.badge() : 1;
+    irq.note = &irq.ref.object<Notification>();
+    machine::enable_irq(irq.intid);
+    return {};
+}
+
+Status invoke_vcpu(Invocation& call, u32 method) {
+    if (const Status status = call.need(rights::vcpu_configure); !status.ok()) return status;
+    auto& vcpu = call.object<Vcpu>();
+    if (method == abi::vcpu::sync) return guest_sync(vcpu, call.arg(2));
+    if (method != abi::vcpu::page) return {Error::bad_method, 1};
+    if (vcpu.runner) return {Error::busy, 0};
+    if (vcpu.page) return {Error::occupied, 0};
+    const auto memory = call.slot_arg(2, Type::memory, rights::mem_read | rights::mem_write);
+    if (!memory.ok()) return memory.status();
+    const Capability range = memory.value()->load();
+    const u64 offset = call.arg(3);
+    if (range.device() || (offset & (kPage - 1)) || !inside(offset, kPage, range.bytes())) return {Error::bad_arg, 3};
+    if (const Status status = derive(*memory.value(), vcpu.refs[Vcpu::ref_page], rights::all, 0); !status.ok()) return status;
+    guest_bind_page(vcpu, range.base() + offset);
+    return {};
+}
+
+Status invoke_system(Invocation& call, u32 method) {
+    struct Need {
+        u8 rights;
+    };
+    constexpr Need kNeeds[] = {{rights::sys_mint},  {rights::sys_mint}, {rights::sys_mint}, {rights::sys_power},
+                               {rights::sys_log}, {rights::sys_power}, {rights::sys_info}};
+    if (method >= sizeof kNeeds / sizeof kNeeds[0]) return {Error::bad_method, 1};
+    if (const Status status = call.need(kNeeds[method].rights); !status.ok()) return status;
+    switch (method) {
+        case abi::system::make_sched: return make_sched(call);
+        case abi::system::make_irq: return make_irq(call);
+        case abi::system::make_memory: return make_device_memory(call);
+        case abi::system::power: return machine::power(call.arg(2)) ? Status{} : Status{Error::unsupported};
+        case abi::system::log_read: return read_log(call);
+        case abi::system::uart:
+            if (call.arg(2) > 1) return {Error::bad_arg, 2};
+            machine::uart_enable(call.arg(2) == 1);
+            return {};
+        default: return info(call);
+    }
+}
+
+}  // namespace twain::kernel

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Entry from user mode, after the registers have been saved: entry.S calls these.
+#pragma once
+
+#include "kernel/core/cpu.hpp"
+
+namespace twain::kernel {
+
+// SVC from a process. `number` is the immediate.
+extern "C" void handle_syscall(Cpu& cpu, u64 number);
+
+// The invoke call. Interrupted long operations rewind the PC to the SVC and are made again.
+void sys_invoke(Cpu& cpu);
+
+}  // namespace twain::kernel

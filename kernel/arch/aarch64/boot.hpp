@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// What the parts of the architecture layer know of each other at start.
+#pragma once
+
+#include "kernel/core/cpu.hpp"
+#include "kernel/core/ipc.hpp"
+#include "kernel/core/scheduler.hpp"
+#include "kernel_tables.hpp"
+
+namespace twain::kernel {
+
+const abi::BootInfo& boot_info();
+
+// The root task: its pool, spaces and first capabilities.
+void start_root(Cpu& cpu, Phys boot_page);
+
+// Guests, beyond what the core knows.
+void guest_timer_interrupt(Cpu& cpu);
+void guest_maintenance(Cpu& cpu);
+void guest_refresh(Cpu& cpu);
+void guest_trap(Cpu& cpu, u64 syndrome);
+
+// Never returns: says what happened on the UART, with registers and a backtrace.
+[[noreturn]] void panic(const char* what, u64 frame_pointer);
+
+namespace machine {
+void uart_start();
+void uart_seize();
+}  // namespace machine
+
+}  // namespace twain::kernel

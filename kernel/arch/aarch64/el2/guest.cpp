@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Guests with EL2: stage-2 translation, list registers, the virtual timer.
+//
+// What of a vCPU is where: general registers, PC and PSTATE go to the state page at every exit. Five EL1 registers that
+// act on processes too are exchanged at every switch between guest and process. All other EL1 registers, the list
+// registers and the timer stay in the core until another vCPU needs it (`cpu.loaded`), or somebody asks (sync).
+#include "kernel/core/guest.hpp"
+
+#include "kernel/arch/aarch64/boot.hpp"
+#include "kernel/arch/aarch64/fpu.hpp"
+#include "kernel/core/destroy.hpp"
+#include "kernel/drivers/gic.hpp"
+#include "regime.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+using abi::El1State;
+using abi::VcpuPage;
+
+constexpr u64 kIchEnable = 1, kIchUnderflow = 2;
+constexpr u64 kTimerEnable = 1, kTimerMask = 2, kTimerStatus = 4;
+constexpr u64 kPstateMode = 0x1f;
+constexpr u64 kPstateGuest = 0xf000'0000 | 0x0020'0000 | 0x3c0;  // NZCV, SS, DAIF
+
+// ICH_LR<n>_EL2 by number.
+template <typename Use>
+void with_list(unsigned n, Use use) {
+    switch (n) {
+        case 0: use(reg::ICH_LR_EL2<0>{}); break;
+        case 1: use(reg::ICH_LR_EL2<1>{}); break;
+        case 2: use(reg::ICH_LR_EL2<2>{}); break;
+        case 3: use(reg::ICH_LR_EL2<3>{}); break;
+        case 4: use(reg::ICH_LR_EL2<4>{}); break;
+        case 5: use(reg::ICH_LR_EL2<5>{}); break;
+        case 6: use(reg::ICH_LR_EL2<6>{}); break;
+        case 7: use(reg::ICH_LR_EL2<7>{}); break;
+        case 8: use(reg::ICH_LR_EL2<8>{}); break;
+        case 9: use(reg::ICH_LR_EL2<9>{}); break;
+        case 10: use(reg::ICH_LR_EL2<10>{}); break;
+        case 11: use(reg::ICH_LR_EL2<11>{}); break;
+        case 12: use(reg::ICH_LR_EL2<12>{}); break;
+        case 13: use(reg::ICH_LR_EL2<13>{}); break;
+        case 14: use(reg::ICH_LR_EL2<14>{}); break;
+        default: use(reg::ICH_LR_EL2<15>{}); break;
+    }
+}
+
+struct HardwareLists {
+    unsigned count() const { return static_cast<unsigned>(reg::ICH_VTR_EL2::read() & 0x1f) + 1; }
+    u64 read(unsigned n) const {
+        u64 value = 0;
+        with_list(n, [&](auto list) { value = list.read(); });
+        return value;
+    }
+    void write(unsigned n, u64 value) const {
+        with_list(n, [&](auto list) { list.write(value); });
+    }
+    u64 empty() const { return reg::ICH_ELRSR_EL2::read() | reg::ICH_EISR_EL2::read(); }
+};
+
+unsigned preemption_bits() { return static_cast<unsigned>(reg::ICH_VTR_EL2::read() >> 26 & 7) + 1; }
+
+u32 guest_timer_intid() { return boot_info().timer_virt_intid; }
+u8 timer_priority(const VcpuPage& page) { return static_cast<u8>(page.vtimer); }
+bool timer_enabled(const VcpuPage& page) { return page.vtimer & 0x100; }
+
+// ---- EL1 registers
+
+void save_el1(El1State& to) {
+    to.sp_el1 = reg::SP_EL1::read();
+    to.elr_el1 = reg::ELR_EL1::read();
+    to.spsr_el1 = reg::SPSR_EL1::read();
+    to.ttbr0_el1 = reg::TTBR0_EL1::read();
+    to.ttbr1_el1 = reg::TTBR1_EL1::read();
+    to.tcr_el1 = reg::TCR_EL1::read();
+    to.mair_el1 = reg::MAIR_EL1::read();
+    to.amair_el1 = reg::AMAIR_EL1::read();
+    to.vbar_el1 = reg::VBAR_EL1::read();
+    to.contextidr_el1 = reg::CONTEXTIDR_EL1::read();
+    to.tpidr_el1 = reg::TPIDR_EL1::read();
+    to.esr_el1 = reg::ESR_EL1::read();
+    to.far_el1 = reg::FAR_EL1::read();
+    to.afsr0_el1 = reg::AFSR0_EL1::read();
+    to.afsr1_el1 = reg::AFSR1_EL1::read();
+    to.par_el1 = reg::PAR_EL1::read();
+    to.csselr_el1 = reg::CSSELR_EL1::read();
+    to.actlr_el1 = reg::ACTLR_EL1::read();
+}
+
+void load_el1(const El1State& from) {
+    reg::SP_EL1::write(from.sp_el1);
+    reg::ELR_EL1::write(from.elr_el1);
+    reg::SPSR_EL1::write(from.spsr_el1);
+    reg::TTBR0_EL1::write(from.ttbr0_el1);
+    reg::TTBR1_EL1::write(from.ttbr1_el1);
+    reg::TCR_EL1::write(from.tcr_el1);
+    reg::MAIR_EL1::write(from.mair_el1);
+    reg::AMAIR_EL1::write(from.amair_el1);
+    reg::VBAR_EL1::write(from.vbar_el1);
+    reg::CONTEXTIDR_EL1::write(from.contextidr_el1);
+    reg::TPIDR_EL1::write(from.tpidr_el1);
+    reg::ESR_EL1::write(from.esr_el1);
+    reg::FAR_EL1::write(from.far_el1);
+    reg::AFSR0_EL1::write(from.afsr0_el1);
+    reg::AFSR1_EL1::write(from.afsr1_el1);
+    reg::PAR_EL1::write(from.par_el1);
+    reg::CSSELR_EL1::write(from.csselr_el1);
+}
+
+// The registers of a guest that would act on a process.
+void guest_registers_out(El1State& to) {
+    to.sctlr_el1 = reg::SCTLR_EL1::read();
+    to.cpacr_el1 = reg::CPACR_EL1::read();
+    to.cntkctl_el1 = reg::CNTKCTL_EL1::read();
+    to.tpidr_el0 = reg::TPIDR_EL0::read();
+    to.tpidrro_el0 = reg::TPIDRRO_EL0::read();
+    reg::SCTLR_EL1::write(kSctlrEl1Host);
+    reg::CPACR_EL1::write(kCpacrHost);
+    reg::CNTKCTL_EL1::write(kCntkctlHost);
+    reg::TPIDRRO_EL0::write(0);
+}
+
+void guest_registers_in(const El1State& from) {
+    reg::SCTLR_EL1::write(from.sctlr_el1);
+    reg::CPACR_EL1::write(from.cpacr_el1);
+    reg::CNTKCTL_EL1::write(from.cntkctl_el1);
+    reg::TPIDR_EL0::write(from.tpidr_el0);
+    reg::TPIDRRO_EL0::write(from.tpidrro_el0);
+}
+
+// ---- loading and unloading
+
+void save_lists(Vcpu& vcpu) {
+    const HardwareLists hardware;
+    for (u64 each = vcpu.virqs.used(); each; each &= each - 1) {
+        const unsigned list = static_cast<unsigned>(__builtin_ctzll(each));
+        vcpu.lists[list] = hardware.read(list);
+        hardware.write(list, 0);
+    }
+    vcpu.vmcr = reg::ICH_VMCR_EL2::read();
+    vcpu.active_priorities[0] = reg::ICH_AP1R_EL2<0>::read();
+    vcpu.active_priorities[1] = reg::ICH_AP0R_EL2<0>::read();
+    if (preemption_bits() > 5) {
+        vcpu.active_priorities[2] = reg::ICH_AP1R_EL2<1>::read();
+        vcpu.active_priorities[3] = reg::ICH_AP0R_EL2<1>::read();
+    }
+    reg::ICH_HCR_EL2::write(0);
+}
+
+void load_lists(const Vcpu& vcpu) {
+    const HardwareLists hardware;
+    const u64 used = vcpu.virqs.used();
+    for (unsigned list = 0; list < hardware.count(); ++list) hardware.write(list, used >> list & 1 ? vcpu.lists[list] : 0);
+    reg::ICH_VMCR_EL2::write(vcpu.vmcr);
+    reg::ICH_AP1R_EL2<0>::write(vcpu.active_priorities[0]);
+    reg::ICH_AP0R_EL2<0>::write(vcpu.active_priorities[1]);
+    if (preemption_bits() > 5) {
+        reg::ICH_AP1R_EL2<1>::write(vcpu.active_priorities[2]);
+        reg::ICH_AP0R_EL2<1>::write(vcpu.active_priorities[3]);
+    }
+}
+
+// When the guest's timer will fire, by the physical counter; kForever: it will not.
+Ticks timer_deadline(const VcpuPage& page) {
+    if (!timer_enabled(page) || (page.cntv_ctl & (kTimerEnable | kTimerMask)) != kTimerEnable) return abi::kForever;
+    return page.cntv_cval + page.cntvoff;
+}
+
+// Everything of the vCPU that the core holds goes to memory. On that core, not in guest mode.
+void unload(Cpu& cpu) {
+    Vcpu& vcpu = *cpu.loaded;
+    VcpuPage& page = *vcpu.page;
+    save_el1(page.el1);
+    page.cntv_ctl = reg::CNTV_CTL_EL0::read() & (kTimerEnable | kTimerMask);
+    page.cntv_cval = reg::CNTV_CVAL_EL0::read();
+    reg::CNTV_CTL_EL0::write(0);
+    HardwareLists hardware;
+    vcpu.virqs.collect(hardware);
+    save_lists(vcpu);
+    // The physical interrupt's active state is this vCPU's, not the core's.
+    vcpu.timer_active = vcpu.virqs.timer_in_flight();
+    if (vcpu.timer_active) gic::set_private_active(guest_timer_intid(), false);
+    fpu_flush(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
+    cpu.loaded = nullptr;
+    vcpu.live = Vcpu::kNowhere;
+    if (vcpu.sleeping && vcpu.runner) {
+        const Ticks deadline = timer_deadline(page);
+        if (deadline != abi::kForever) arm(cpu, *vcpu.runner, deadline);
+    }
+}
+
+void load(Cpu& cpu, Vcpu& vcpu) {
+    if (cpu.loaded) unload(cpu);
+    VcpuPage& page = *vcpu.page;
+    load_el1(page.el1);
+    load_lists(vcpu);
+    if (vcpu.timer_active) gic::set_private_active(guest_timer_intid(), true);
+    reg::CNTVOFF_EL2::write(page.cntvoff);
+    reg::CNTV_CVAL_EL0::write(page.cntv_cval);
+    reg::CNTV_CTL_EL0::write(page.cntv_ctl & (kTimerEnable | kTimerMask));
+    const u64 own = page.vpidr;
+    reg::VPIDR_EL2::write(own ? own : reg::MIDR_EL1::read());
+    reg::VMPIDR_EL2::write(u64{1} << 31 | vcpu.affinity);
+    gic::enable_private(guest_timer_intid(), timer_enabled(page));
+    vcpu.timer_routed = timer_enabled(page);
+    cpu.loaded = &vcpu;
+    vcpu.live = cpu.id;
+}
+
+// What the VMM has changed in the page while the registers were in the core.
+void take_changes(Cpu& cpu, VcpuPage& page) {
+    const u64 groups = __atomic_exchange_n(&page.loaded, u64{0}, __ATOMIC_ACQ_REL);
+    if (groups & abi::kGroupEl1) load_el1(page.el1);
+    if (groups & abi::kGroupTimer) {
+        reg::CNTV_CVAL_EL0::write(page.cntv_cval);
+        reg::CNTV_CTL_EL0::write(page.cntv_ctl & (kTimerEnable | kTimerMask));
+    }
+    if (groups & abi::kGroupFp) fpu_forget(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
+    reg::CNTVOFF_EL2::write(page.cntvoff);
+}
+
+// ---- virtual interrupts
+
+void tell_retired(Vcpu& vcpu) {
+    if (const u64 retired = vcpu.virqs.take_retired()) __atomic_fetch_or(&vcpu.page->retired, retired, __ATOMIC_RELEASE);
+}
+
+// Takes what the VMM has posted, and brings the list registers up to date. The vCPU is loaded.
+void plan_interrupts(Vcpu& vcpu) {
+    VcpuPage& page = *vcpu.page;
+    HardwareLists hardware;
+    if (vcpu.virqs.any_listed()) vcpu.virqs.collect(hardware);
+    if (__atomic_load_n(&page.recalled, __ATOMIC_RELAXED)) {
+        for (u64 each = __atomic_exchange_n(&page.recalled, u64{0}, __ATOMIC_ACQUIRE); each; each &= each - 1) {
+            vcpu.virqs.recall(hardware, static_cast<unsigned>(__builtin_ctzll(each)));
+        }
+    }
+    if (__atomic_load_n(&page.posted, __ATOMIC_RELAXED)) {
+        for (u64 each = __atomic_exchange_n(&page.posted, u64{0}, __ATOMIC_ACQUIRE); each; each &= each - 1) {
+            const unsigned entry = static_cast<unsigned>(__builtin_ctzll(each));
+            vcpu.virqs.post(hardware, entry, __atomic_load_n(&page.virq[entry], __ATOMIC_RELAXED));
+        }
+    }
+    const bool more = vcpu.virqs.any_waiting() && vcpu.virqs.fill(hardware, timer_priority(page));
+    reg::ICH_HCR_EL2::write(kIchEnable | (more ? kIchUnderflow : 0));
+    tell_retired(vcpu);
+}
+
+bool interrupts_changed(const Vcpu& vcpu) {
+    return (__atomic_load_n(&vcpu.page->posted, __ATOMIC_RELAXED) | __atomic_load_n(&vcpu.page->recalled, __ATOMIC_RELAXED)) ||
+           vcpu.virqs.any_waiting();
+}
+
+// ---- leaving
+
+// The core goes from guest to process. PC, PSTATE and general registers are in the page already.
+void to_host(Cpu& cpu) {
+    guest_registers_out(cpu.current->vcpu->page->el1);
+    reg::HCR_EL2::write(kHcrHost);
+    reg::TPIDR_EL0::write(cpu.current->thread_pointer);
+    cpu.guest_mode = 0;
+    cpu.frame = &cpu.current->frame;
+}
+
+// vcpu_run returns.
+void finish(Cpu& cpu, Thread& thread, u64 tag) {
+    Vcpu& vcpu = *thread.vcpu;
+    thread.vcpu = nullptr;
+    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
+    thread.frame.x[0] = 0;
+    thread.set_result(tag);
+    cpu.frame = &thread.frame;
+}
+
+void exit_to_vmm(Cpu& cpu, abi::Exit reason) {
+    Thread& thread = *cpu.current;
+    Vcpu& vcpu = *thread.vcpu;
+    VcpuPage& page = *vcpu.page;
+    page.exit_reason = static_cast<u32>(reason);
+    ++page.exits_vmm;
+    if (vcpu.virqs.any_listed()) {
+        HardwareLists hardware;
+        vcpu.virqs.collect(hardware);
+        vcpu.virqs.picture(hardware, page.pending, page.active);
+        tell_retired(vcpu);
+    } else if (page.pending | page.active) {
+        page.pending = page.active = 0;
+    }
+    to_host(cpu);
+    finish(cpu, thread, static_cast<u64>(reason));
+    machine::activate(*thread.space);
+    fpu_offer(cpu, thread.fpu);
+}
+
+// The guest waits for an interrupt.
+void wait_for_interrupt(Cpu& cpu) {
+    Thread& thread = *cpu.current;
+    Vcpu& vcpu = *thread.vcpu;
+    VcpuPage& page = *vcpu.page;
+    page.pc += 4;
+    Regime::Elr::write(page.pc);
+    ++page.exits_wfi;
+    HardwareLists hardware;
+    if (vcpu.virqs.any_listed()) vcpu.virqs.collect(hardware);
+    const u64 control = reg::CNTV_CTL_EL0::read();
+    const bool fires = vcpu.timer_routed && (control & (kTimerEnable | kTimerMask | kTimerStatus)) == (kTimerEnable | kTimerStatus);
+    if (vcpu.kick || interrupts_changed(vcpu) || vcpu.virqs.wakes(hardware) || (fires && !vcpu.virqs.timer_in_flight())) return;
+    vcpu.sleeping = true;
+    thread.state = State::waiting;
+    leave_current(cpu);
+    machine::barrier();  // asleep before the last look: whoever posts looks the other way round
+    if (interrupts_changed(vcpu) || vcpu.kick) guest_wake(cpu, thread);
+}
+
+}  // namespace
+
+void guest_enter(Cpu& cpu, Thread& thread) {
+    Vcpu& vcpu = *thread.vcpu;
+    VcpuPage& page = *vcpu.page;
+    if (vcpu.kick) [[unlikely]] {
+        vcpu.kick = 0;
+        page.exit_reason = static_cast<u32>(abi::Exit::kicked);
+        finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
+        machine::activate(*thread.space);
+        return;
+    }
+    if (cpu.loaded != &vcpu) load(cpu, vcpu);
+    if (__atomic_load_n(&page.loaded, __ATOMIC_ACQUIRE)) [[unlikely]] take_changes(cpu, page);
+    if (timer_enabled(page) != vcpu.timer_routed) [[unlikely]] {
+        vcpu.timer_routed = !vcpu.timer_routed;
+        gic::enable_private(guest_timer_intid(), vcpu.timer_routed);
+    }
+    plan_interrupts(vcpu);
+    guest_registers_in(page.el1);
+    reg::HCR_EL2::write(kHcrGuest);
+    machine::activate(*vcpu.space);
+    fpu_offer(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
+    // EL1t, EL1h or EL0t in AArch64; whatever else the page says becomes EL1h.
+    const u64 pstate = page.pstate;
+    const u64 mode = pstate & kPstateMode;
+    const bool known = mode == 0 || mode == 4 || mode == 5;
+    Regime::Spsr::write((pstate & kPstateGuest) | (known ? mode : 5));
+    Regime::Elr::write(page.pc);
+    cpu.guest_mode = 1;
+    cpu.frame = reinterpret_cast<Frame*>(&page);
+}
+
+void guest_leave(Cpu& cpu) { to_host(cpu); }
+
+void sys_vcpu_run(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(abi::Type::vcpu, abi::rights::vcpu_run)) [[unlikely]] {
+        const Error error = !cap.head ? Error::bad_slot : cap.type() == abi::Type::vcpu ? Error::rights : Error::bad_type;
+        self.set_result(Status(error).tag());
+        return;
+    }
+    Vcpu& vcpu = cap.object<Vcpu>();
+    Thread* nobody = nullptr;
+    if (!vcpu.page || !vcpu.space ||
+        !__atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        self.set_result(Status(Error::busy).tag());
+        return;
+    }
+    if (vcpu.live != cpu.id && vcpu.live != Vcpu::kNowhere) [[unlikely]] {
+        const StructureLock lock;
+        run_on(
+            vcpu.live,
+            [](void* argument) {
+                Cpu& there = machine::cpu();
+                if (there.loaded == argument) unload(there);
+            },
+            &vcpu);
+    }
+    self.vcpu = &vcpu;
+    self.state = State::guest;
+    self.thread_pointer = reg::TPIDR_EL0::read();
+    guest_enter(cpu, self);
+}
+
+void guest_trap(Cpu& cpu, u64 syndrome) {
+    VcpuPage& page = *cpu.current->vcpu->page;
+    ++page.exits;
+    const u64 ec = syndrome >> 26 & 0x3f;
+    if (ec == 0x01 && !(syndrome & 1)) {  // WFI
+        wait_for_interrupt(cpu);
+        return;
+    }
+    page.esr = syndrome;
+    if (ec == 0x20 || ec == 0x24) {  // aborts: the page by HPFAR_EL2, the offset by FAR_EL2
+        const u64 far = reg::FAR_EL2::read();
+        page.far = far;
+        page.ipa = (reg::HPFAR_EL2::read() & 0xfff'ffff'fff0) << 8 | (far & 0xfff);
+    }
+    exit_to_vmm(cpu, abi::Exit::trap);
+}
+
+void guest_timer_interrupt(Cpu& cpu) {
+    Vcpu* vcpu = cpu.loaded;
+    if (!vcpu || !vcpu->timer_routed) {
+        reg::CNTV_CTL_EL0::write(vcpu ? reg::CNTV_CTL_EL0::read() : 0);
+        gic::enable_private(guest_timer_intid(), false);
+        gic::deactivate(guest_timer_intid());
+        return;
+    }
+    // It stays active until the guest ends the virtual interrupt.
+    vcpu->virqs.raise_timer();
+    if (vcpu->sleeping && vcpu->runner) guest_wake(cpu, *vcpu->runner);
+}
+
+void guest_maintenance(Cpu& cpu) {
+    if (!cpu.loaded) {
+        reg::ICH_HCR_EL2::write(0);
+        return;
+    }
+    plan_interrupts(*cpu.loaded);
+}
+
+// After interrupts that came while the guest ran: what do they mean for it?
+void guest_refresh(Cpu& cpu) {
+    Vcpu& vcpu = *cpu.current->vcpu;
+    ++vcpu.page->exits;
+    ++vcpu.page->exits_irq;
+    if (interrupts_changed(vcpu)) plan_interrupts(vcpu);
+    if (vcpu.kick) {
+        vcpu.kick = 0;
+        exit_to_vmm(cpu, abi::Exit::kicked);
+    } else if (vcpu.virqs.take_notify()) {
+        exit_to_vmm(cpu, abi::Exit::eoi);
+    }
+}
+
+void guest_wake(Cpu& cpu, Thread& thread) {
+    Vcpu& vcpu = *thread.vcpu;
+    if (!vcpu.sleeping) return;
+    vcpu.sleeping = false;
+    disarm(cpu, thread);
+    make_ready(cpu, thread);
+}
+
+void guest_abandon(Cpu&, Thread& thread) {
+    Vcpu& vcpu = *thread.vcpu;
+    vcpu.sleeping = false;
+    thread.vcpu = nullptr;
+    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
+    thread.frame.x[0] = 0;
+    thread.set_result(Status(Error::cancelled).tag());
+}
+
+Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason) {
+    if (reason > abi::vcpu::kKickExit) return {Error::bad_arg, 2};
+    if (reason == abi::vcpu::kKickExit) __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
+    machine::barrier();
+    Thread* runner = __atomic_load_n(&vcpu.runner, __ATOMIC_ACQUIRE);
+    if (!runner) return {};
+    if (runner->core == cpu.id) {
+        guest_wake(cpu, *runner);
+    } else {
+        post_mail(*runner);
+    }
+    return {};
+}
+
+namespace {
+
+// Off whatever core holds it.
+void take_off(Vcpu& vcpu, void (*how)(void*)) {
+    if (vcpu.live != Vcpu::kNowhere) run_on(vcpu.live, how, &vcpu);
+}
+
+void unload_here(void* argument) {
+    Cpu& cpu = machine::cpu();
+    if (cpu.loaded == argument) unload(cpu);
+}
+
+}  // namespace
+
+Status guest_sync(Vcpu& vcpu, u64 groups) {
+    if (groups & ~u64{abi::kGroupAll}) return {Error::bad_arg, 2};
+    if (vcpu.runner || !vcpu.page) return {Error::busy, 0};
+    take_off(vcpu, unload_here);
+    return {};
+}
+
+void guest_bind_page(Vcpu& vcpu, Phys at) {
+    auto* page = static_cast<VcpuPage*>(machine::to_virt(at));
+    page->version = abi::kVersion;
+    vcpu.page = page;
+}
+
+void guest_destroy(Vcpu& vcpu) {
+    if (vcpu.runner) stop(*vcpu.runner);
+    if (vcpu.page) take_off(vcpu, unload_here);
+}
+
+void guest_lose_reference(Slot& slot) {
+    auto& vcpu = *reinterpret_cast<Vcpu*>(align_down(reinterpret_cast<u64>(&slot), u64{1} << (Pool::order_of<Vcpu>() + Pool::kUnitShift)));
+    if (vcpu.runner) stop(*vcpu.runner);
+    if (vcpu.page) take_off(vcpu, unload_here);
+    if (&slot == &vcpu.refs[Vcpu::ref_page]) vcpu.page = nullptr;
+    if (&slot == &vcpu.refs[Vcpu::ref_space]) vcpu.space = nullptr;
+}
+
+}  // namespace twain::kernel

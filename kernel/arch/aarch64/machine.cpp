@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// The machine behind machine.hpp: cores, time, threads' registers.
+#include "machine.hpp"
+
+#include "boot.hpp"
+#include "fpu.hpp"
+#include "kernel/core/guest.hpp"
+#include "kernel/core/irq.hpp"
+#include "kernel/core/log.hpp"
+#include "kernel/drivers/gic.hpp"
+#include "kernel/drivers/pl011.hpp"
+#include "psci.hpp"
+
+namespace twain::kernel {
+
+extern "C" char core_memory[];
+extern "C" void handle_interrupts(Cpu& cpu);
+
+namespace machine {
+
+namespace {
+constexpr u64 kCoreBytes = 4 * kPage, kCpuOffset = 3 * kPage;
+EarlyUart early_uart;
+bool uart_ours;
+constexpr u64 kUartWindow = layout::kDeviceBytes - kPage;
+}  // namespace
+
+void zero(void* at, u64 bytes) {
+    auto* word = static_cast<u64*>(at);
+    for (u64* const end = word + bytes / 8; word < end; word += 8) {
+        asm volatile("stp xzr, xzr, [%0]\n stp xzr, xzr, [%0, #16]\n stp xzr, xzr, [%0, #32]\n stp xzr, xzr, [%0, #48]" ::"r"(word)
+                     : "memory");
+    }
+}
+
+bool is_device(Phys base, u64 bytes) {
+    const abi::BootInfo& boot = boot_info();
+    const auto meets = [&](const abi::Range& range) {
+        return range.bytes && base.value < range.base + range.bytes && range.base < base.value + bytes;
+    };
+    for (u32 i = 0; i < boot.ram_count; ++i) {
+        if (meets(boot.ram[i])) return false;
+    }
+    return !meets(boot.gicd) && !meets(boot.gicr) && !meets(boot.gich) && !meets(boot.gicv) && !meets(boot.image);
+}
+
+Cpu& cpu(CpuId id) { return *reinterpret_cast<Cpu*>(core_memory + id * kCoreBytes + kCpuOffset); }
+CpuId cores() { return boot_info().core_count; }
+void interrupt(CpuId core) { gic::send_ipi(cpu(core).mpidr); }
+
+void idle(Cpu& cpu) {
+    asm volatile("dsb sy\n wfi" ::: "memory");
+    handle_interrupts(cpu);
+}
+
+void set_timer(Ticks deadline) {
+    if (deadline == abi::kForever) {
+        Regime::TimerControl::write(0);
+        return;
+    }
+    Regime::TimerCompare::write(deadline);
+    Regime::TimerControl::write(1);
+}
+
+Ticks ticks_per_second() { return reg::CNTFRQ_EL0::read(); }
+Ticks ns_to_ticks(u64 ns) {
+    const Ticks frequency = ticks_per_second();
+    return ns / 1'000'000'000 * frequency + ns % 1'000'000'000 * frequency / 1'000'000'000;
+}
+
+void switch_thread(Cpu& cpu, Thread* before, Thread& after) {
+    if (before) before->thread_pointer = reg::TPIDR_EL0::read();
+    reg::TPIDR_EL0::write(after.thread_pointer);
+    if (!before || before->vcpu || before->space != after.space) activate(*after.space);
+    fpu_offer(cpu, after.fpu);
+}
+
+void leave_thread(Cpu&, Thread& thread) { thread.thread_pointer = reg::TPIDR_EL0::read(); }
+
+void forget_thread(Thread& thread) {
+    if (!thread.fpu) return;
+    for (CpuId core = 0; core < cores(); ++core) {
+        run_on(core, [](void* state) { fpu_forget(cpu(), static_cast<FpuState*>(state)); }, thread.fpu);
+    }
+    thread.pool->free(thread.fpu, Pool::order_of<FpuState>());
+    thread.fpu = nullptr;
+}
+
+u32 irq_end() { return gic::spi_end(); }
+void configure_irq(u32 intid, bool edge, CpuId core) { gic::configure_spi(intid, edge, cpu(core).mpidr); }
+void enable_irq(u32 intid) { gic::enable_spi(intid, true); }
+void disable_irq(u32 intid) { gic::enable_spi(intid, false); }
+void deactivate_irq(u32 intid) { gic::deactivate(intid); }
+
+void uart_start() {
+    const abi::BootInfo& boot = boot_info();
+    if (!boot.uart.bytes) return;
+    map_device(kUartWindow, {boot.uart.base}, kPage);
+    early_uart.init(Mmio(layout::kDevices + kUartWindow));
+    uart_ours = true;
+}
+
+void uart_write(const char* text, u64 bytes) {
+    if (!uart_ours || !early_uart.present()) return;
+    for (u64 i = 0; i < bytes; ++i) {
+        if (text[i] == '\n') early_uart.put('\r');
+        early_uart.put(text[i]);
+    }
+}
+
+void uart_enable(bool own) { uart_ours = own; }
+
+void uart_seize() {
+    uart_ours = true;
+    if (early_uart.present()) early_uart.reset();
+}
+
+bool power(u64 what) {
+    if (what > abi::system::kPowerReset) return false;
+    psci::call(boot_info().psci_conduit, what == abi::system::kPowerOff ? psci::kSystemOff : psci::kSystemReset);
+    return false;
+}
+
+u64 boot_flags() { return boot_info().flags; }
+
+}  // namespace machine
+
+// All interrupts that wait. Entered from user mode and from idle.
+void handle_interrupts(Cpu& cpu) {
+    const abi::BootInfo& boot = boot_info();
+    for (;;) {
+        const u32 intid = gic::acknowledge();
+        if (intid >= gic::kSpurious) break;
+        gic::drop_priority(intid);
+        if (intid == boot.timer_virt_intid) {
+            guest_timer_interrupt(cpu);
+            continue;
+        }
+        if (intid >= Irq::kFirst) {
+            Irq* irq = Irq::of(intid);
+            if (irq && irq->note) {
+                __atomic_store_n(&irq->unacknowledged, true, __ATOMIC_RELEASE);
+                signal(cpu, *irq->note, irq->badge);
+            } else {
+                gic::enable_spi(intid, false);
+            }
+            continue;
+        }
+        if (intid == gic::kIpi) {
+            gic::deactivate(intid);
+            serve_other_cores(cpu);
+            continue;
+        }
+        if (intid == boot.timer_hyp_intid) on_timer(cpu);
+        if (intid == boot.maintenance_intid) guest_maintenance(cpu);
+        gic::deactivate(intid);
+    }
+    if (cpu.guest_mode) guest_refresh(cpu);
+}
+
+}  // namespace twain::kernel

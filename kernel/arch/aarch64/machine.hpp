@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// The machine as the portable core sees it. Host tests bring their own file of this name.
+#pragma once
+
+#include "kernel/core/types.hpp"
+#include "layout.hpp"
+
+namespace twain::kernel {
+
+struct Cpu;
+class Space;
+class Thread;
+struct FpuState;
+
+namespace machine {
+
+inline constexpr u64 kPointerUpper = Regime::kPointerUpper;
+inline constexpr unsigned kExceptionLevel = Regime::kExceptionLevel;
+inline constexpr u64 kUserPstate = 0xf000'0000;  // a process owns NZCV; everything else is EL0t, unmasked
+
+// Memory
+inline void* to_virt(Phys at) { return reinterpret_cast<void*>(at.value + layout::kLinear); }
+inline Phys to_phys(const void* at) { return {reinterpret_cast<u64>(at) - layout::kLinear}; }
+void zero(void* at, u64 bytes);  // 64-byte multiples
+bool is_device(Phys base, u64 bytes);  // neither RAM nor a device of the kernel
+
+// Cores
+inline Cpu& cpu() { return *reinterpret_cast<Cpu*>(Regime::Cpu::read()); }
+Cpu& cpu(CpuId id);
+CpuId cores();
+void interrupt(CpuId core);
+inline void relax() { asm volatile("yield" ::: "memory"); }
+inline void barrier() { asm volatile("dmb ish" ::: "memory"); }
+inline bool preemption_pending() { return reg::ISR_EL1::read() & 0x1c0; }
+void idle(Cpu& cpu);  // returns after at least one interrupt was handled
+
+// Time
+inline Ticks now() {
+    isb();
+    return reg::CNTPCT_EL0::read();
+}
+void set_timer(Ticks deadline);  // kForever: none
+Ticks ticks_per_second();
+Ticks ns_to_ticks(u64 ns);
+
+// Translation
+struct SpaceTag {
+    u64 base = 0;        // VTTBR_EL2: table and VMID
+    u64 generation = 0;  // of the VMID; stale: it may belong to another space
+};
+using TableFormat = kernel::TableFormat;
+inline void write_descriptor(u64& entry, u64 value) {
+    __atomic_store_n(&entry, value, __ATOMIC_RELEASE);
+    dsb_ishst();
+}
+void flush_walks();              // cached table entries of all spaces
+void flush_space(Space& space);  // all translations of one, on all cores
+void forget_space(Space& space);
+void activate(Space& space);
+
+// Threads
+using FpuState = kernel::FpuState;
+void switch_thread(Cpu& cpu, Thread* before, Thread& after);  // thread pointer, space, FPU access
+void leave_thread(Cpu& cpu, Thread& thread);
+void forget_thread(Thread& thread);
+
+// Interrupts
+u32 irq_end();
+void configure_irq(u32 intid, bool edge, CpuId core);
+void enable_irq(u32 intid);
+void disable_irq(u32 intid);
+void deactivate_irq(u32 intid);
+
+// The rest
+void uart_write(const char* text, u64 bytes);  // nothing while the kernel does not own the UART
+void uart_enable(bool own);
+bool power(u64 what);
+u64 boot_flags();
+
+}  // namespace machine
+}  // namespace twain::kernel

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// The end: what, where, registers, backtrace, on the UART and in the log.
+#include "boot.hpp"
+#include "kernel/core/log.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+extern "C" [[noreturn]] void kernel_exception(u64 frame_pointer, u64 x0, u64 link);
+
+namespace {
+
+constexpr unsigned kMaxFrames = 16;
+
+bool in_stacks(u64 at) { return (at & 15) == 0 && at >= layout::kImage && at < layout::kImage + 0x20'0000; }
+
+}  // namespace
+
+void panic(const char* what, u64 frame_pointer) {
+    asm volatile("msr daifset, #15" ::: "memory");
+    static u32 entered = 0;
+    if (__atomic_exchange_n(&entered, 1u, __ATOMIC_ACQ_REL)) {
+        for (;;) asm volatile("wfi");
+    }
+    machine::uart_seize();
+    if (!frame_pointer) frame_pointer = reinterpret_cast<u64>(__builtin_frame_address(0));
+    log("\nkernel panic: {}\n  build {} core {}\n", what, &boot_info().build_id[0], reg::MPIDR_EL1::read() & 0xff'ffff);
+    log("  ESR {} FAR {} ELR {} SPSR {}\n", Regime::Esr::read(), Regime::Far::read(), Regime::Elr::read(), Regime::Spsr::read());
+    for (unsigned i = 0; i < kMaxFrames && in_stacks(frame_pointer); ++i) {
+        const auto* record = reinterpret_cast<const u64*>(frame_pointer);
+        log("  #{} {}\n", i, record[1]);
+        if (record[0] <= frame_pointer) break;
+        frame_pointer = record[0];
+    }
+    log("  end of panic\n");
+    for (;;) asm volatile("wfi");
+}
+
+void kernel_exception(u64 frame_pointer, u64 x0, u64 link) {
+    log("kernel exception: x0 {} x30 {}\n", x0, link);
+    panic("exception in the kernel", frame_pointer);
+}
+
+}  // namespace twain::kernel

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+#include "kernel/core/cpu.hpp"
+
+#include "kernel/core/ipc.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+u32 next_ticket = 0;
+u32 now_serving = 0;
+
+void serve_request(Cpu& cpu) {
+    Request* request = __atomic_load_n(&cpu.request, __ATOMIC_ACQUIRE);
+    if (!request) return;
+    if (request->run) request->run(request->argument);
+    __atomic_store_n(&cpu.request, nullptr, __ATOMIC_RELEASE);
+}
+
+}  // namespace
+
+StructureLock::StructureLock() {
+    const u32 mine = __atomic_fetch_add(&next_ticket, 1, __ATOMIC_RELAXED);
+    while (__atomic_load_n(&now_serving, __ATOMIC_ACQUIRE) != mine) {
+        serve_request(machine::cpu());
+        machine::relax();
+    }
+}
+
+StructureLock::~StructureLock() { __atomic_store_n(&now_serving, now_serving + 1, __ATOMIC_RELEASE); }
+
+void run_on(CpuId core, void (*run)(void*), void* argument) {
+    Cpu& target = machine::cpu(core);
+    if (core == machine::cpu().id) {
+        if (run) run(argument);
+        return;
+    }
+    if (!__atomic_load_n(&target.online, __ATOMIC_ACQUIRE)) return;
+    Request request{run, argument};
+    __atomic_store_n(&target.request, &request, __ATOMIC_RELEASE);
+    machine::interrupt(core);
+    while (__atomic_load_n(&target.request, __ATOMIC_ACQUIRE)) machine::relax();
+}
+
+void synchronize() {
+    for (CpuId core = 0; core < machine::cores(); ++core) {
+        if (core != machine::cpu().id) run_on(core, nullptr, nullptr);
+    }
+}
+
+void serve_other_cores(Cpu& cpu) {
+    serve_request(cpu);
+    Thread* list = __atomic_exchange_n(&cpu.mailbox, nullptr, __ATOMIC_ACQ_REL);
+    while (list) {
+        Thread& thread = *list;
+        list = thread.mail;
+        __atomic_store_n(&thread.mailed, u8{0}, __ATOMIC_RELEASE);
+        receive_mail(cpu, thread);
+    }
+}
+
+}  // namespace twain::kernel

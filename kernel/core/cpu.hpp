@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// What one core owns: the thread it runs, its ready queues, its timers, its mailbox. Only the core itself touches
+// it, but for the mailbox and the request slot.
+#pragma once
+
+#include "kernel/core/thread.hpp"
+
+namespace twain::kernel {
+
+// Work that another core is asked to do while the asker waits (structure lock held). `run` must not block.
+struct Request {
+    void (*run)(void* argument);
+    void* argument;
+};
+
+struct Cpu {
+    // entry.S knows these four by offset.
+    Frame* frame;       // where the registers of what runs in user mode belong
+    u64 guest_mode;     // nonzero: `frame` is a vCPU state page, and the syndrome of its return is set already
+    u64 hazard;         // nonzero: look at the queues before going back to user mode
+    u64 fault_depth;    // panic within panic
+
+    CpuId id;
+    u32 reserved;
+    Thread* current;    // nullptr: idle
+    Sched* sched;       // whose budget is being used
+    Ticks since;        // from when on
+    Vcpu* loaded;       // whose EL1 registers, timer and list registers are in the core
+    void* fpu_owner;    // thread or vCPU whose FP registers are in the core
+    bool fpu_on;        // they may be used now without a trap
+    u64 ready_levels;   // bitmap of non-empty queues
+    Queue<Thread> ready[abi::sched::kPriorities];
+    TimerQueue timers;
+    Ticks idle;         // ticks spent idle
+    Thread* mailbox;    // pushed by other cores
+    Request* request;   // from the holder of the structure lock
+    u64 mpidr;
+    bool online;
+};
+
+// Hazards
+inline constexpr u64 kReschedule = 1;
+
+// The lock for everything structural: create, derive, map, remove, bind. Fair enough (ticket); a waiter serves
+// requests of other cores, so a holder may wait for them.
+class StructureLock {
+public:
+    StructureLock();
+    ~StructureLock();
+    StructureLock(const StructureLock&) = delete;
+    StructureLock& operator=(const StructureLock&) = delete;
+};
+
+// Runs `run(argument)` on a core, or on every core, and waits for it. Structure lock held. When it returns, each
+// of those cores has left every path that had looked something up before.
+void run_on(CpuId core, void (*run)(void*), void* argument);
+void synchronize();
+
+// Entered on the inter-processor interrupt: the mailbox and the request.
+void serve_other_cores(Cpu& cpu);
+
+}  // namespace twain::kernel

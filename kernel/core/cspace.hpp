@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Capability space: two levels, no guards. The first level is in the object, leaves of 128 slots come from the
+// pool when a slot in them is first filled.
+#pragma once
+
+#include "kernel/core/slot.hpp"
+
+namespace twain::kernel {
+
+class CSpace : public Object {
+public:
+    static constexpr Type kType = Type::cspace;
+    static constexpr u32 kLeafSlots = kPage / sizeof(Slot);
+    static constexpr u32 kLeaves = abi::cspace::kSlots / kLeafSlots;
+
+    // Lock-free: a missing slot reads as empty.
+    Capability load(u64 index) const {
+        const Slot* slot = find(index);
+        return slot ? slot->load() : Capability{};
+    }
+    Slot* find(u64 index) const {
+        if (index >= abi::cspace::kSlots) return nullptr;
+        Leaf* leaf = __atomic_load_n(&leaves_[index / kLeafSlots], __ATOMIC_ACQUIRE);
+        return leaf ? &leaf->slots[index % kLeafSlots] : nullptr;
+    }
+    // The slot for something new; makes its leaf. Structure lock.
+    Result<Slot*> make(u64 index, unsigned argument);
+
+    // The first slot in use from `cursor_` on, for tearing down; nullptr: all are empty. Structure lock.
+    Slot* first_used();
+    void free_leaves();
+
+private:
+    struct Leaf {
+        Slot slots[kLeafSlots];
+    };
+    Leaf* leaves_[kLeaves];
+    u32 cursor_;
+};
+
+}  // namespace twain::kernel

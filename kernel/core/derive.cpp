@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+#include "kernel/core/derive.hpp"
+
+#include "kernel/core/destroy.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+Status derivable(const Slot& slot) {
+    if (slot.dying()) return Error::dying;
+    if (slot.depth() >= Slot::kMaxDepth) return Error::depth;
+    // Memory that was given to the kernel, see memory::make_pool, has a pool as its child.
+    if (slot.type() == Type::memory && slot.has_children() && slot.next()->type() == Type::pool) return Error::busy;
+    return {};
+}
+
+Status derive(Slot& source, Slot& target, u8 rights, u64 badge) {
+    if (const Status status = derivable(source); !status.ok()) return status;
+    const Capability cap = source.load();
+    if (cap.type() == Type::mapping) return {Error::bad_type, 3};
+    u64 head = cap.head & ~(u64{0xff} << 48);
+    head |= u64{static_cast<u8>(cap.rights() & rights)} << 48;
+    u64 word = cap.badge;
+    if (cap.type() == Type::memory) {
+        head &= ~Capability::kExclusive;
+        if (badge) return {Error::bad_arg, 5};
+    } else if (badge) {
+        if ((cap.type() != Type::endpoint && cap.type() != Type::notification) || word) return {Error::bad_arg, 5};
+        word = badge;
+    }
+    target.fill(&source, head, word, false);
+    return {};
+}
+
+namespace {
+
+// Goes down to something that nothing was derived from. Everything on the way is marked: it refuses to derive, so
+// what is below it can only get less. Every step leads from an older slot to a newer one (there is no move),
+// so the way ends.
+Slot& descend(Slot& from) {
+    Slot* at = &from;
+    for (;;) {
+        at->set_dying();
+        if (at->has_children()) {
+            at = at->next();
+        } else if (at->owner() && at->type() == Type::cspace) {
+            Slot* inner = at->object<CSpace>().first_used();
+            if (!inner) return *at;
+            at = inner;
+        } else if (at->owner() && at->type() == Type::space) {
+            Slot* inner = first_mapping(at->object<Space>());
+            if (!inner) return *at;
+            at = inner;
+        } else {
+            return *at;
+        }
+    }
+}
+
+}  // namespace
+
+bool revoke(Slot& slot, bool itself) {
+    while (slot.has_children()) {
+        if (!destroy(descend(*slot.next()))) return false;
+        if (machine::preemption_pending()) {
+            if (slot.has_children()) return false;
+        }
+    }
+    if (!itself) {
+        slot.clear_dying();
+        return true;
+    }
+    for (;;) {
+        Slot& leaf = descend(slot);
+        const bool last = &leaf == &slot;
+        if (!destroy(leaf)) return false;
+        if (last) return true;
+        if (machine::preemption_pending()) return false;
+    }
+}
+
+}  // namespace twain::kernel

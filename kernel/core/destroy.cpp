@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+#include "kernel/core/destroy.hpp"
+
+#include "kernel/core/guest.hpp"
+#include "kernel/core/ipc.hpp"
+#include "kernel/core/irq.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+constexpr unsigned kStepsBetweenChecks = 64;
+
+template <typename T>
+T& holder(Slot& slot) {
+    return *reinterpret_cast<T*>(align_down(reinterpret_cast<u64>(&slot), u64{1} << (Pool::order_of<T>() + Pool::kUnitShift)));
+}
+
+// A thread loses one of the objects that it refers to. Without its spaces it cannot go on.
+void lose_reference(Slot& slot) {
+    auto& thread = holder<Thread>(slot);
+    switch (static_cast<Thread::Ref>(&slot - thread.refs)) {
+        case Thread::ref_cspace:
+            stop(thread);
+            thread.cspace = nullptr;
+            break;
+        case Thread::ref_space:
+            stop(thread);
+            thread.space = nullptr;
+            break;
+        case Thread::ref_sched: detach_sched(thread); break;
+        case Thread::ref_note:
+            if (thread.bound) {
+                Notification* note = thread.note;
+                thread.bound = false;
+                thread.note = nullptr;
+                if (note) note->waiter = nullptr;
+            }
+            break;
+        case Thread::ref_fault:
+        case Thread::kRefs: break;
+    }
+}
+
+// No core may use a tag's translations any more, then the space's tables go.
+void destroy_space(Space& space) {
+    machine::forget_space(space);
+    space.tables.free_all(*space.pool);
+}
+
+void destroy_object(Slot& slot) {
+    switch (slot.type()) {
+        case Type::cspace: slot.object<CSpace>().free_leaves(); break;
+        case Type::space: destroy_space(slot.object<Space>()); break;
+        case Type::thread: {
+            auto& thread = slot.object<Thread>();
+            stop(thread);
+            machine::forget_thread(thread);
+            break;
+        }
+        case Type::endpoint: drain(slot.object<Endpoint>()); break;
+        case Type::reply: drain(slot.object<Reply>()); break;
+        case Type::notification: drain(slot.object<Notification>()); break;
+        case Type::irq: {
+            auto& irq = slot.object<Irq>();
+            machine::disable_irq(irq.intid);
+            Irq::of(irq.intid) = nullptr;
+            break;
+        }
+        case Type::vcpu: guest_destroy(slot.object<Vcpu>()); break;
+        default: break;
+    }
+}
+
+// References that an object holds go before the object does: they are capabilities like all others.
+Slot* held_reference(Slot& owner) {
+    const auto first = [](Slot* slots, unsigned count) -> Slot* {
+        for (unsigned i = 0; i < count; ++i) {
+            if (!slots[i].empty()) return &slots[i];
+        }
+        return nullptr;
+    };
+    switch (owner.type()) {
+        case Type::thread: return first(owner.object<Thread>().refs, Thread::kRefs);
+        case Type::irq: return first(&owner.object<Irq>().ref, 1);
+        case Type::vcpu: return first(owner.object<Vcpu>().refs, Vcpu::kRefs);
+        default: return nullptr;
+    }
+}
+
+void lose(Slot& slot) {
+    switch (slot.home()) {
+        case Home::cspace:
+        case Home::mapping: break;
+        case Home::thread: lose_reference(slot); break;
+        case Home::vcpu: guest_lose_reference(slot); break;
+        case Home::irq: {
+            auto& irq = holder<Irq>(slot);
+            machine::disable_irq(irq.intid);
+            irq.note = nullptr;
+            break;
+        }
+    }
+}
+
+}  // namespace
+
+Slot* first_mapping(Space& space) {
+    Mapping* mapping = space.mappings.front();
+    return mapping ? mapping->slot : nullptr;
+}
+
+bool unmap(Mapping& mapping) {
+    Space& space = *mapping.space;
+    unsigned steps = 0;
+    while (mapping.done) {  // from the end, so that `done` stays the length of what is mapped
+        mapping.done -= space.tables.unmap_step(mapping.at + (mapping.done - kPage));
+        if (++steps % kStepsBetweenChecks == 0 && machine::preemption_pending()) {
+            machine::flush_space(space);
+            return false;
+        }
+    }
+    machine::flush_space(space);
+    return true;
+}
+
+bool destroy(Slot& leaf) {
+    if (!leaf.owner()) {
+        lose(leaf);
+        leaf.clear();
+        return true;
+    }
+    while (Slot* held = held_reference(leaf)) {
+        lose(*held);
+        held->clear();
+    }
+    if (leaf.type() == Type::mapping) {
+        auto& mapping = leaf.object<Mapping>();
+        if (!unmap(mapping)) return false;
+        Queue<Mapping>::remove(mapping);
+        leaf.clear();
+        mapping.pool->free(&mapping, mapping.order);
+        return true;
+    }
+    if (leaf.type() == Type::pool) {
+        while (!leaf.object<Pool>().wipe_step()) {
+            if (machine::preemption_pending()) return false;
+        }
+        leaf.clear();
+        return true;
+    }
+    if (leaf.type() == Type::memory || leaf.type() == Type::system) {
+        leaf.clear();
+        return true;
+    }
+    Object& object = leaf.object<Object>();
+    destroy_object(leaf);
+    leaf.clear();
+    synchronize();  // nobody is still using what it looked up before
+    object.pool->free(&object, object.order);
+    return true;
+}
+
+}  // namespace twain::kernel

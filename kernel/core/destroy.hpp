@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// What happens to an object when its first capability goes, and to a holder when its reference goes.
+#pragma once
+
+#include "kernel/core/slot.hpp"
+#include "kernel/core/space.hpp"
+
+namespace twain::kernel {
+
+// Empties a slot that nothing was derived from, with all that hangs on it. False: interrupted, call again.
+// Structure lock.
+bool destroy(Slot& leaf);
+
+// The capability of some mapping in the space; nullptr: nothing is mapped.
+Slot* first_mapping(Space& space);
+
+// Unmaps a range in steps. False: interrupted, call again. Structure lock.
+bool unmap(Mapping& mapping);
+
+}  // namespace twain::kernel

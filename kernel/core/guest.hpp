@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Virtual CPU: what a thread runs between vcpu_run and the exit that its VMM has to handle.
+#pragma once
+
+#include "kernel/core/cpu.hpp"
+#include "kernel/core/virq.hpp"
+
+namespace twain::kernel {
+
+class Vcpu : public Object {
+public:
+    static constexpr Type kType = Type::vcpu;
+    static constexpr CpuId kNowhere = ~CpuId{0};
+    enum Ref : unsigned { ref_space, ref_page, kRefs };
+
+    Space* space;
+    abi::VcpuPage* page;
+    Thread* runner;      // in vcpu_run on this vCPU
+    CpuId live;          // core that holds its registers, or kNowhere
+    u64 affinity;
+    u32 kick;            // a KickReason that waits, plus one
+    bool sleeping;       // in WFI
+    bool timer_active;   // PPI 27 is active at the redistributor on its behalf
+    bool timer_routed;   // PPI 27 is enabled for it
+    VirqPlan virqs;
+    u64 lists[VirqPlan::kMaxLists];  // list registers while not live
+    u64 vmcr;
+    u64 active_priorities[4];
+    Slot refs[kRefs];
+};
+static_assert(sizeof(Vcpu) <= 1024);
+
+void sys_vcpu_run(Cpu& cpu);
+
+// The current thread runs a guest: the core goes into it, or back to process state.
+void guest_enter(Cpu& cpu, Thread& thread);
+void guest_leave(Cpu& cpu);
+
+// A sleeping vCPU has a reason to look: an interrupt posted, its timer, a kick.
+void guest_wake(Cpu& cpu, Thread& thread);
+
+// The thread stops running its guest; on its core.
+void guest_abandon(Cpu& cpu, Thread& thread);
+
+// Methods; structure lock.
+Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason);
+Status guest_sync(Vcpu& vcpu, u64 groups);
+void guest_bind_page(Vcpu& vcpu, Phys page);
+void guest_destroy(Vcpu& vcpu);
+void guest_lose_reference(Slot& slot);
+
+}  // namespace twain::kernel

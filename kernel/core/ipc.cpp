@@ -1,0 +1,662 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+#include "kernel/core/ipc.hpp"
+
+#include "kernel/core/guest.hpp"
+#include "kernel/core/scheduler.hpp"
+#include "kernel/core/transfer.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+using abi::Type;
+namespace rights = abi::rights;
+
+constexpr u64 kLabel = 0xffff'ffff;
+
+u64 error_tag(Error error, unsigned argument = 0) { return Status(error, argument).tag(); }
+
+// Why a look-up failed: for the slow path only.
+u64 lookup_error(Capability cap, Type type) {
+    if (!cap.head) return error_tag(Error::bad_slot, 0);
+    return error_tag(cap.type() == type ? Error::rights : Error::bad_type, 0);
+}
+
+void copy_words(const Frame& from, Frame& to) {
+    for (unsigned i = 2; i < 8; ++i) to.x[i] = from.x[i];
+}
+
+// What a caller (or a faulted thread) says arrives in the server's registers.
+void deliver(Thread& caller, Thread& server) {
+    Frame& to = server.frame;
+    to.x[0] = caller.badge;
+    if (caller.fault != abi::FaultKind::none) [[unlikely]] {
+        to.x[1] = static_cast<u32>(caller.fault);
+        to.x[2] = caller.fault_syndrome;
+        to.x[3] = caller.fault_address;
+        to.x[4] = caller.frame.pc;
+        to.x[5] = caller.frame.sp;
+        to.x[6] = caller.id;
+        to.x[7] = 0;
+        return;
+    }
+    const u64 tag = caller.frame.x[1];
+    to.x[1] = tag & kLabel;
+    copy_words(caller.frame, to);
+    if (tag & abi::kTagCap) [[unlikely]] transfer_capability(caller, server);
+}
+
+void deliver_bits(Thread& thread, u64 bits) {
+    thread.frame.x[0] = 0;
+    thread.frame.x[1] = abi::kTagNote;
+    thread.frame.x[2] = bits;
+    for (unsigned i = 3; i < 8; ++i) thread.frame.x[i] = 0;
+}
+
+u64 take_bits(Notification& note) { return __atomic_exchange_n(&note.bits, u64{0}, __ATOMIC_ACQ_REL); }
+
+bool has_bits(const Thread& thread) { return thread.note && __atomic_load_n(&thread.note->bits, __ATOMIC_ACQUIRE) != 0; }
+
+// Caller and server are on one core: the server works on the caller's time.
+void lend(Thread& caller, Thread& server) {
+    Sched* sched = caller.active;
+    caller.lent = sched;
+    caller.active = nullptr;
+    server.active = sched;
+    sched->user = &server;
+}
+
+// The caller has its time back, wherever it has got to by now.
+void give_back(Cpu& cpu, Thread& caller) {
+    Sched* sched = caller.lent;
+    if (!sched) return;
+    caller.lent = nullptr;
+    Thread* user = sched->user;
+    if (user && user->active == sched) {
+        const bool queued = user->linked() && user->runnable();
+        if (queued) remove_ready(cpu, *user);
+        user->active = user->sched && user->sched->user == user ? user->sched : nullptr;
+        if (queued) make_ready(cpu, *user);
+        if (user == cpu.current) cpu.hazard |= kReschedule;
+    }
+    caller.active = sched;
+    sched->user = &caller;
+}
+
+void push_mail(CpuId core, Thread& thread) {
+    Cpu& target = machine::cpu(core);
+    Thread* head = __atomic_load_n(&target.mailbox, __ATOMIC_RELAXED);
+    do {
+        thread.mail = head;
+    } while (!__atomic_compare_exchange_n(&target.mailbox, &head, &thread, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    machine::interrupt(core);
+}
+
+// Takes one thread out of this core's own mailbox.
+void remove_mail(Cpu& cpu, Thread& thread) {
+    if (!__atomic_load_n(&thread.mailed, __ATOMIC_ACQUIRE)) return;
+    Thread* list = __atomic_exchange_n(&cpu.mailbox, nullptr, __ATOMIC_ACQ_REL);
+    while (list) {
+        Thread& each = *list;
+        list = each.mail;
+        if (&each == &thread) {
+            __atomic_store_n(&each.mailed, u8{0}, __ATOMIC_RELEASE);
+        } else {
+            push_mail(cpu.id, each);
+        }
+    }
+}
+
+// Sends a thread that this core holds to another core's mailbox.
+void mail(Cpu& cpu, CpuId core, Thread& thread) {
+    remove_mail(cpu, thread);
+    __atomic_store_n(&thread.mailed, u8{1}, __ATOMIC_RELEASE);
+    push_mail(core, thread);
+}
+
+// Makes a thread ready that this core has served, on its own core.
+void release(Cpu& cpu, Thread& thread) {
+    if (thread.core == cpu.id) {
+        make_ready(cpu, thread);
+    } else {
+        thread.state = State::replying;
+        mail(cpu, thread.core, thread);
+    }
+}
+
+// Ends a call with an error.
+void fail_call(Cpu& cpu, Thread& caller, Error error) {
+    caller.endpoint = nullptr;
+    caller.server = nullptr;
+    caller.reply = nullptr;
+    if (caller.core == cpu.id) give_back(cpu, caller);
+    if (caller.fault != abi::FaultKind::none) {
+        caller.state = State::faulted;
+        return;
+    }
+    caller.frame.x[0] = 0;
+    caller.set_result(error_tag(error));
+    release(cpu, caller);
+}
+
+// Binds caller and server to each other and hands the message over. On one core it lends time too.
+void begin_service(Cpu& cpu, Thread& caller, Thread& server) {
+    caller.endpoint = nullptr;
+    caller.server = &server;
+    server.caller = &caller;
+    if (caller.core == cpu.id) lend(caller, server);
+    deliver(caller, server);
+}
+
+bool can_serve(const Cpu& cpu, const Thread& caller, const Thread& server) {
+    return (caller.core == cpu.id && caller.active) || server.sched;
+}
+
+// The caller is answered and goes on. A reply object's answer lies one register higher: its method is in x1.
+void end_service(Cpu& cpu, Thread& caller, Thread& sender, bool reply_object) {
+    caller.server = nullptr;
+    caller.reply = nullptr;
+    if (caller.core == cpu.id) give_back(cpu, caller);
+    const Frame& from = sender.frame;
+    const u64 tag = reply_object ? from.x[2] : from.x[1];
+    Frame& to = caller.frame;
+    if (caller.fault != abi::FaultKind::none) {
+        if ((tag & kLabel) != 0) {
+            caller.state = State::faulted;
+            return;
+        }
+        caller.fault = abi::FaultKind::none;
+    } else if (reply_object) {
+        to.x[0] = 0;
+        to.x[1] = tag & kLabel;
+        for (unsigned i = 2; i < 7; ++i) to.x[i] = from.x[i + 1];
+        to.x[7] = 0;
+    } else {
+        to.x[0] = 0;
+        to.x[1] = tag & kLabel;
+        copy_words(from, to);
+        if (tag & abi::kTagCap) transfer_capability(sender, caller);
+    }
+    release(cpu, caller);
+}
+
+// The next caller in the queue that this server can take.
+Thread* next_caller(Cpu& cpu, Endpoint& endpoint, const Thread& server) {
+    if (endpoint.receivers) return nullptr;
+    while (Thread* caller = endpoint.waiting.pop_front()) {
+        if (can_serve(cpu, *caller, server)) return caller;
+        fail_call(cpu, *caller, Error::no_server);
+    }
+    return nullptr;
+}
+
+void enqueue(Endpoint& endpoint, Thread& thread, bool receiver) {
+    endpoint.receivers = receiver;
+    endpoint.waiting.push_back(thread);
+    thread.endpoint = &endpoint;
+}
+
+// The current thread waits at the endpoint: takes a caller or a signal at once if there is one. Returns true if
+// the thread goes on.
+bool receive(Cpu& cpu, Thread& self, Endpoint& endpoint, Ticks deadline) {
+    if (Thread* caller = next_caller(cpu, endpoint, self)) {
+        begin_service(cpu, *caller, self);
+        if (self.active) return true;
+    }
+    if (self.caller) {  // has a message but no time of its own to work on it: cannot happen by can_serve
+        return true;
+    }
+    self.state = State::receiving;
+    enqueue(endpoint, self, true);
+    machine::barrier();  // the state before the bits: a signaller reads them the other way round
+    if (has_bits(self) && self.sched) {
+        Queue<Thread>::remove(self);
+        self.endpoint = nullptr;
+        self.state = State::ready;
+        deliver_bits(self, take_bits(*self.note));
+        return true;
+    }
+    if (deadline == abi::kPoll) {
+        Queue<Thread>::remove(self);
+        self.endpoint = nullptr;
+        self.state = State::ready;
+        self.set_result(error_tag(Error::timeout));
+        return true;
+    }
+    if (deadline != abi::kForever) arm(cpu, self, deadline);
+    return false;
+}
+
+// A receiver leaves the queue because something else than a call has come.
+void leave_endpoint(Thread& thread) {
+    if (!thread.endpoint) return;
+    Queue<Thread>::remove(thread);
+    thread.endpoint = nullptr;
+}
+
+void wake_with_bits(Cpu& cpu, Thread& thread) {
+    const u64 bits = take_bits(*thread.note);
+    if (!bits) return;
+    leave_endpoint(thread);
+    disarm(cpu, thread);
+    deliver_bits(thread, bits);
+    if (!thread.bound) {
+        thread.note->waiter = nullptr;
+        thread.note = nullptr;
+    }
+    make_ready(cpu, thread);
+}
+
+bool waits_for_bits(const Thread& thread) {
+    const State state = __atomic_load_n(&thread.state, __ATOMIC_ACQUIRE);
+    return (state == State::receiving && thread.sched) || (state == State::waiting && !thread.vcpu);
+}
+
+// Arrival of a call at the endpoint's home core.
+void arrive(Cpu& cpu, Thread& caller) {
+    Endpoint& endpoint = *caller.endpoint;
+    if (!endpoint.receivers || endpoint.waiting.empty()) {
+        enqueue(endpoint, caller, false);
+        return;
+    }
+    Thread& server = *endpoint.waiting.front();
+    if (!can_serve(cpu, caller, server)) {
+        fail_call(cpu, caller, Error::no_server);
+        return;
+    }
+    leave_endpoint(server);
+    disarm(cpu, server);
+    begin_service(cpu, caller, server);
+    make_ready(cpu, server);
+}
+
+void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge) {
+    self.badge = badge;
+    self.state = State::calling;
+    self.endpoint = &endpoint;
+    leave_current(cpu);
+    if (endpoint.core == cpu.id) {
+        arrive(cpu, self);
+    } else {
+        mail(cpu, endpoint.core, self);
+    }
+    cpu.hazard |= kReschedule;
+}
+
+}  // namespace
+
+void sys_call(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(Type::endpoint, rights::ep_call)) [[unlikely]] {
+        self.set_result(lookup_error(cap, Type::endpoint));
+        return;
+    }
+    u64& tag = self.frame.x[1];
+    if (tag & abi::kTagCap) [[unlikely]] {
+        if (!(cap.rights() & rights::ep_pass)) {
+            self.set_result(error_tag(Error::rights, 0));
+            return;
+        }
+    }
+    Endpoint& endpoint = cap.object<Endpoint>();
+    Thread* server = endpoint.waiting.front();
+    if (endpoint.core != cpu.id || !endpoint.receivers || !server || (cpu.hazard | server->armed())) [[unlikely]] {
+        start_call(cpu, self, endpoint, cap.badge);
+        return;
+    }
+    // The fast path: a receiver waits on this core. It gets the caller's registers, time and place.
+    Queue<Thread>::remove(*server);
+    server->endpoint = nullptr;
+    server->caller = &self;
+    server->state = State::ready;
+    self.server = server;
+    self.badge = cap.badge;
+    self.state = State::calling;
+    lend(self, *server);
+    deliver(self, *server);
+    switch_to(cpu, *server);
+}
+
+void sys_reply_wait(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(Type::endpoint, rights::ep_receive)) [[unlikely]] {
+        self.set_result(lookup_error(cap, Type::endpoint));
+        return;
+    }
+    Endpoint& endpoint = cap.object<Endpoint>();
+    if (endpoint.core != cpu.id) [[unlikely]] {
+        self.set_result(error_tag(Error::no_server, 0));
+        return;
+    }
+    Thread* caller = self.caller;
+    self.caller = nullptr;
+    // The fast path: a local caller gets its answer and its time back, and nobody else waits.
+    if (caller && caller->core == cpu.id && caller->lent == self.active && self.active &&
+        (endpoint.receivers || endpoint.waiting.empty()) &&
+        !(self.frame.x[1] & abi::kTagCap) && caller->fault == abi::FaultKind::none && !cpu.hazard) [[likely]] {
+        self.state = State::receiving;
+        enqueue(endpoint, self, true);
+        machine::barrier();
+        if (!has_bits(self)) [[likely]] {
+            Frame& to = caller->frame;
+            to.x[0] = 0;
+            to.x[1] = self.frame.x[1] & kLabel;
+            copy_words(self.frame, to);
+            caller->server = nullptr;
+            caller->state = caller->vcpu ? State::guest : State::ready;
+            Sched* sched = caller->lent;
+            caller->lent = nullptr;
+            caller->active = sched;
+            sched->user = caller;
+            self.active = self.sched;
+            switch_to(cpu, *caller);
+            return;
+        }
+        Queue<Thread>::remove(self);
+        self.endpoint = nullptr;
+        self.state = State::ready;
+    }
+    if (caller) end_service(cpu, *caller, self, false);
+    if (!receive(cpu, self, endpoint, abi::kForever)) {
+        leave_current(cpu);
+        cpu.hazard |= kReschedule;
+    }
+}
+
+void sys_wait(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    const Ticks deadline = self.frame.x[1];
+    if (cap.has(Type::endpoint, rights::ep_receive)) {
+        Endpoint& endpoint = cap.object<Endpoint>();
+        if (self.caller) {
+            self.set_result(error_tag(Error::busy, 0));
+        } else if (endpoint.core != cpu.id) {
+            self.set_result(error_tag(Error::no_server, 0));
+        } else if (!receive(cpu, self, endpoint, deadline)) {
+            leave_current(cpu);
+        }
+        return;
+    }
+    if (!cap.has(Type::notification, rights::note_wait)) {
+        self.set_result(lookup_error(cap, Type::notification));
+        return;
+    }
+    Notification& note = cap.object<Notification>();
+    Thread* nobody = nullptr;
+    if (note.waiter != &self && (self.bound || !__atomic_compare_exchange_n(&note.waiter, &nobody, &self, false,
+                                                                            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))) {
+        self.set_result(error_tag(Error::busy, 0));  // somebody else waits, or this thread is bound elsewhere
+        return;
+    }
+    self.note = &note;
+    self.state = State::waiting;
+    machine::barrier();  // the state before the bits: a signaller reads them the other way round
+    const u64 bits = take_bits(note);
+    if (bits || deadline == abi::kPoll) {
+        self.state = State::ready;
+        if (!self.bound) {
+            note.waiter = nullptr;
+            self.note = nullptr;
+        }
+        if (bits) {
+            deliver_bits(self, bits);
+        } else {
+            self.set_result(error_tag(Error::timeout));
+        }
+        return;
+    }
+    if (deadline != abi::kForever) arm(cpu, self, deadline);
+    leave_current(cpu);
+}
+
+void post_mail(Thread& thread) {
+    if (!__atomic_exchange_n(&thread.mailed, u8{1}, __ATOMIC_ACQ_REL)) push_mail(thread.core, thread);
+}
+
+void signal(Cpu& cpu, Notification& note, u64 bits) {
+    __atomic_fetch_or(&note.bits, bits, __ATOMIC_ACQ_REL);
+    machine::barrier();
+    Thread* waiter = __atomic_load_n(&note.waiter, __ATOMIC_ACQUIRE);
+    if (!waiter || !waits_for_bits(*waiter)) return;
+    if (waiter->core == cpu.id) {
+        wake_with_bits(cpu, *waiter);
+    } else {
+        post_mail(*waiter);
+    }
+}
+
+void sys_signal(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(Type::notification, rights::note_signal)) [[unlikely]] {
+        self.set_result(lookup_error(cap, Type::notification));
+        return;
+    }
+    self.set_result(0);
+    signal(cpu, cap.object<Notification>(), cap.badge ? cap.badge : 1);
+}
+
+void fault(Cpu& cpu, abi::FaultKind kind, u64 syndrome, u64 address) {
+    Thread& self = *cpu.current;
+    self.fault = kind;
+    self.fault_syndrome = syndrome;
+    self.fault_address = address;
+    const Capability cap = self.refs[Thread::ref_fault].load();
+    if (!cap.has(Type::endpoint, rights::ep_call)) {
+        self.state = State::faulted;
+        leave_current(cpu);
+        return;
+    }
+    start_call(cpu, self, cap.object<Endpoint>(), cap.badge);
+}
+
+void thread_timeout(Cpu& cpu, Thread& thread) {
+    if (thread.vcpu) {
+        guest_wake(cpu, thread);
+        return;
+    }
+    if (thread.state != State::receiving && thread.state != State::waiting) return;
+    leave_endpoint(thread);
+    if (!thread.bound && thread.note) {
+        thread.note->waiter = nullptr;
+        thread.note = nullptr;
+    }
+    thread.frame.x[0] = 0;
+    thread.set_result(error_tag(Error::timeout));
+    make_ready(cpu, thread);
+}
+
+void receive_mail(Cpu& cpu, Thread& thread) {
+    if (thread.state == State::calling && thread.endpoint && thread.endpoint->core == cpu.id && !thread.linked()) {
+        arrive(cpu, thread);
+        return;
+    }
+    if (thread.core != cpu.id) return;
+    if (thread.state == State::replying) {
+        give_back(cpu, thread);
+        make_ready(cpu, thread);
+    } else if (thread.vcpu) {
+        guest_wake(cpu, thread);
+    } else if (thread.note && waits_for_bits(thread)) {
+        wake_with_bits(cpu, thread);
+    }
+}
+
+Status send_reply(Cpu& cpu, Reply& reply, Thread& sender) {
+    Thread* caller = reply.caller;
+    if (!caller) return Error::busy;
+    reply.caller = nullptr;
+    end_service(cpu, *caller, sender, true);
+    return {};
+}
+
+namespace {
+
+// On the core where the thread was calling to: whoever stands for it there lets go of it.
+void forget_caller(void* argument) {
+    Thread& thread = *static_cast<Thread*>(argument);
+    Cpu& cpu = machine::cpu();
+    remove_mail(cpu, thread);
+    leave_endpoint(thread);
+    if (thread.server) {
+        thread.server->caller = nullptr;
+        thread.server = nullptr;
+    }
+    if (thread.reply) {
+        thread.reply->caller = nullptr;
+        thread.reply = nullptr;
+    }
+}
+
+void stop_here(void* argument) {
+    Thread& thread = *static_cast<Thread*>(argument);
+    Cpu& cpu = machine::cpu();
+    remove_mail(cpu, thread);
+    disarm(cpu, thread);
+    if (cpu.current == &thread) {
+        leave_current(cpu);
+        cpu.hazard |= kReschedule;
+    } else if (thread.runnable()) {
+        remove_ready(cpu, thread);
+    }
+    if (thread.vcpu) guest_abandon(cpu, thread);
+    if (thread.state == State::receiving) leave_endpoint(thread);
+    if (thread.note && !thread.bound) {
+        thread.note->waiter = nullptr;
+        thread.note = nullptr;
+    }
+    const bool calling = thread.state == State::calling;
+    if (!calling) thread.endpoint = nullptr;
+    thread.state = State::stopped;
+    if (Thread* caller = thread.caller) {
+        thread.caller = nullptr;
+        fail_call(cpu, *caller, Error::cancelled);
+    }
+}
+
+}  // namespace
+
+void stop(Thread& thread) {
+    run_on(thread.core, stop_here, &thread);
+    const CpuId served = thread.endpoint ? thread.endpoint->core : thread.server ? thread.server->core : thread.core;
+    run_on(served, forget_caller, &thread);
+    run_on(
+        thread.core,
+        [](void* argument) {
+            Thread& stopped = *static_cast<Thread*>(argument);
+            remove_mail(machine::cpu(), stopped);
+            give_back(machine::cpu(), stopped);
+        },
+        &thread);
+}
+
+void drain(Endpoint& endpoint) {
+    run_on(
+        endpoint.core,
+        [](void* argument) {
+            Cpu& cpu = machine::cpu();
+            auto& dying = *static_cast<Endpoint*>(argument);
+            while (Thread* thread = dying.waiting.pop_front()) {
+                thread->endpoint = nullptr;
+                if (!dying.receivers) {
+                    fail_call(cpu, *thread, Error::cancelled);
+                    continue;
+                }
+                disarm(cpu, *thread);
+                thread->frame.x[0] = 0;
+                thread->set_result(error_tag(Error::cancelled));
+                make_ready(cpu, *thread);
+            }
+            // Calls on their way here from other cores.
+            Thread* list = __atomic_exchange_n(&cpu.mailbox, nullptr, __ATOMIC_ACQ_REL);
+            while (list) {
+                Thread& each = *list;
+                list = each.mail;
+                if (each.endpoint == &dying && each.state == State::calling) {
+                    __atomic_store_n(&each.mailed, u8{0}, __ATOMIC_RELEASE);
+                    fail_call(cpu, each, Error::cancelled);
+                } else {
+                    push_mail(cpu.id, each);
+                }
+            }
+        },
+        &endpoint);
+}
+
+void drain(Reply& reply) {
+    Thread* caller = reply.caller;
+    if (!caller) return;
+    run_on(
+        caller->core,
+        [](void* argument) {
+            auto& dying = *static_cast<Reply*>(argument);
+            Thread* left = dying.caller;
+            dying.caller = nullptr;
+            if (left) fail_call(machine::cpu(), *left, Error::cancelled);
+        },
+        &reply);
+}
+
+void drain(Notification& note) {
+    run_on(
+        note.timer_core,
+        [](void* argument) { machine::cpu().timers.remove(*static_cast<Notification*>(argument)); }, &note);
+    Thread* waiter = note.waiter;
+    if (!waiter) return;
+    run_on(
+        waiter->core,
+        [](void* argument) {
+            Cpu& cpu = machine::cpu();
+            Thread& thread = *static_cast<Thread*>(argument);
+            if (!thread.note) return;
+            thread.note->waiter = nullptr;
+            thread.note = nullptr;
+            thread.bound = false;
+            if (thread.state != State::waiting || thread.vcpu) return;
+            disarm(cpu, thread);
+            thread.frame.x[0] = 0;
+            thread.set_result(error_tag(Error::cancelled));
+            make_ready(cpu, thread);
+        },
+        waiter);
+}
+
+void detach_sched(Thread& thread) {
+    stop(thread);
+    Sched* sched = thread.sched;
+    if (!sched) return;
+    run_on(
+        thread.core,
+        [](void* argument) {
+            Cpu& cpu = machine::cpu();
+            Thread& owner = *static_cast<Thread*>(argument);
+            Sched& gone = *owner.sched;
+            if (cpu.sched == &gone) {
+                charge(cpu, machine::now());
+                cpu.sched = nullptr;
+            }
+            cpu.timers.remove(gone);
+            if (Thread* user = gone.user; user && user->active == &gone) {
+                if (cpu.current == user) {
+                    leave_current(cpu);
+                } else if (user->runnable()) {
+                    remove_ready(cpu, *user);
+                }
+                user->active = nullptr;
+            }
+            gone.user = nullptr;
+            gone.bound = nullptr;
+            owner.sched = nullptr;
+            owner.active = nullptr;
+            cpu.hazard |= kReschedule;
+        },
+        &thread);
+}
+
+}  // namespace twain::kernel

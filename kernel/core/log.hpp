@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// The kernel log: a ring of text that the supervisor reads, and, until the UART's driver starts, the UART.
+#pragma once
+
+#include "kernel/core/types.hpp"
+
+namespace twain::kernel {
+
+void log_text(const char* text, u64 bytes);
+
+// Copies up to `bytes` from `position` (a count of characters since the start) on; skips what is no longer there.
+struct LogPart {
+    u64 next;
+    u64 bytes;
+};
+LogPart log_read(u64 position, char* to, u64 bytes);
+
+// Formats into the log: {} in `format` stands for the next argument, numbers in hexadecimal with 0x.
+class LogArgument {
+public:
+    LogArgument(const char* text) : text_(text) {}
+    LogArgument(u64 number) : number_(number) {}
+    LogArgument(u32 number) : number_(number) {}
+    LogArgument(int number) : number_(static_cast<u64>(number)) {}
+    void print() const;
+
+private:
+    const char* text_ = nullptr;
+    u64 number_ = 0;
+};
+void log_format(const char* format, const LogArgument* arguments, unsigned count);
+
+template <typename... Arguments>
+void log(const char* format, Arguments... arguments) {
+    const LogArgument list[] = {LogArgument(arguments)..., LogArgument("")};
+    log_format(format, list, sizeof...(arguments));
+}
+
+}  // namespace twain::kernel

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Translation tables of three levels: 39-bit addresses, 4K granule (Arm ARM D8.2).
+//
+//   38      30 29      21 20      12 11       0
+//  +----------+----------+----------+----------+
+//  |  level 1 |  level 2 |  level 3 |  offset  |     1 GiB, 2 MiB and 4 KiB descriptors
+//  +----------+----------+----------+----------+
+//
+// Format supplies the attribute bits; the walker is the same for every regime. A valid descriptor is never
+// replaced by another valid one, so break-before-make holds by construction: map refuses, unmap clears.
+#pragma once
+
+#include "kernel/core/pool.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+template <typename Format>
+class PageTable {
+public:
+    using Entry = u64;
+    static constexpr unsigned kEntries = 512;
+    static constexpr u64 kValid = 1, kTable = 2, kAddress = 0x0000'ffff'ffff'f000;
+
+    struct Step {
+        Error error = Error::none;
+        u64 bytes = 0;  // how far this step got
+    };
+
+    bool init(Pool& pool) {
+        root_ = static_cast<Entry*>(pool.allocate(kTableOrder));
+        return root_ != nullptr;
+    }
+    Phys root() const { return machine::to_phys(root_); }
+
+    // Writes one descriptor, the largest that alignment and length allow. All 4K multiples.
+    Step map_step(Pool& pool, Virt at, Phys to, u64 bytes, u8 rights, bool device) {
+        Entry* table = root_;
+        for (unsigned level = 1;; ++level) {
+            const unsigned shift = shift_of(level);
+            const u64 size = u64{1} << shift;
+            Entry& entry = table[index(at, shift)];
+            const bool fits = ((at.value | to.value) & (size - 1)) == 0 && bytes >= size;
+            if (entry & kValid) {
+                if (level == 3 || !(entry & kTable)) return {Error::occupied, 0};
+                if (fits && !drop_empty(pool, entry)) return {Error::occupied, 0};
+            }
+            if (fits) {
+                machine::write_descriptor(entry, to.value | Format::leaf(rights, device) | (level == 3 ? kTable : 0) | kValid);
+                return {Error::none, size};
+            }
+            if (!(entry & kValid)) {
+                void* fresh = pool.allocate(kTableOrder);
+                if (!fresh) return {Error::no_memory, 0};
+                machine::write_descriptor(entry, machine::to_phys(fresh).value | kTable | kValid);
+            }
+            table = table_of(entry);
+        }
+    }
+
+    // Clears the descriptor that maps `at`; how many bytes it mapped.
+    u64 unmap_step(Virt at) {
+        return visit(at, [](Entry& entry) { machine::write_descriptor(entry, 0); });
+    }
+
+    // Changes rights in place: only permission bits differ, which needs no break-before-make (D8.16.1).
+    u64 protect_step(Virt at, u8 rights, bool device) {
+        return visit(at, [&](Entry& entry) {
+            machine::write_descriptor(entry, (entry & kAddress) | Format::leaf(rights, device) | (entry & kTable) | kValid);
+        });
+    }
+
+    // Gives all tables back. Nothing may use them any more.
+    void free_all(Pool& pool) {
+        if (!root_) return;
+        for (unsigned i = 0; i < kEntries; ++i) {
+            if (!is_table(root_[i])) continue;
+            Entry* middle = table_of(root_[i]);
+            for (unsigned j = 0; j < kEntries; ++j) {
+                if (is_table(middle[j])) pool.free(table_of(middle[j]), kTableOrder);
+            }
+            pool.free(middle, kTableOrder);
+        }
+        pool.free(root_, kTableOrder);
+        root_ = nullptr;
+    }
+
+private:
+    static constexpr unsigned kTableOrder = Pool::kOrders - 1;
+    static constexpr unsigned shift_of(unsigned level) { return 39 - 9 * level; }
+    static unsigned index(Virt at, unsigned shift) { return static_cast<unsigned>(at.value >> shift) & (kEntries - 1); }
+    static Entry* table_of(Entry entry) { return static_cast<Entry*>(machine::to_virt(Phys{entry & kAddress})); }
+    static bool is_table(Entry entry) { return (entry & (kValid | kTable)) == (kValid | kTable); }
+
+    template <typename Change>
+    u64 visit(Virt at, Change change) {
+        Entry* table = root_;
+        for (unsigned level = 1;; ++level) {
+            const unsigned shift = shift_of(level);
+            const u64 size = u64{1} << shift;
+            Entry& entry = table[index(at, shift)];
+            if (level < 3 && is_table(entry)) {
+                table = table_of(entry);
+                continue;
+            }
+            if (entry & kValid) change(entry);
+            return size;
+        }
+    }
+
+    // A table in which nothing is mapped may make way for a block.
+    bool drop_empty(Pool& pool, Entry& entry) {
+        Entry* table = table_of(entry);
+        for (unsigned i = 0; i < kEntries; ++i) {
+            if (table[i] & kValid) return false;
+        }
+        machine::write_descriptor(entry, 0);
+        machine::flush_walks();
+        pool.free(table, kTableOrder);
+        return true;
+    }
+
+    Entry* root_;
+};
+
+}  // namespace twain::kernel

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+#include "kernel/core/pool.hpp"
+
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+namespace {
+constexpr u8 kFree = 0x80;
+constexpr u64 size_of(unsigned order) { return u64{1} << (order + Pool::kUnitShift); }
+}  // namespace
+
+u32 next_object_id() {
+    static u32 last = 0;
+    return ++last;
+}
+
+Pool* Pool::create(void* base, u64 bytes) {
+    auto* pool = static_cast<Pool*>(base);
+    const u64 start = reinterpret_cast<u64>(base);
+    const u64 units = bytes >> kUnitShift;
+    const u64 head = align_up(sizeof(Pool) + units, kPage);
+    machine::zero(base, head);
+    pool->pool = nullptr;
+    pool->id = next_object_id();
+    pool->type = kType;
+    pool->base_ = start;
+    pool->bytes_ = bytes;
+    pool->fresh_ = start + head;
+    pool->free_bytes_ = bytes - head;
+    pool->wiped_ = start + kPage;
+    pool->notes_ = reinterpret_cast<u8*>(start + sizeof(Pool));
+    return pool;
+}
+
+void Pool::push(Block* block, unsigned order) {
+    note(block) = static_cast<u8>(kFree | order);
+    block->prev = nullptr;
+    block->next = lists_[order];
+    if (block->next) block->next->prev = block;
+    lists_[order] = block;
+}
+
+void Pool::unlink(Block* block, unsigned order) {
+    note(block) = 0;
+    (block->prev ? block->prev->next : lists_[order]) = block->next;
+    if (block->next) block->next->prev = block->prev;
+}
+
+void* Pool::allocate(unsigned order) {
+    unsigned from = order;
+    while (from < kOrders && !lists_[from]) ++from;
+    Block* block;
+    if (from < kOrders) {
+        block = lists_[from];
+        unlink(block, from);
+    } else {
+        if (fresh_ + kPage > base_ + bytes_) return nullptr;
+        block = reinterpret_cast<Block*>(fresh_);
+        fresh_ += kPage;
+        from = kOrders - 1;
+    }
+    while (from > order) {
+        --from;
+        push(reinterpret_cast<Block*>(reinterpret_cast<u64>(block) + size_of(from)), from);
+    }
+    free_bytes_ -= size_of(order);
+    machine::zero(block, size_of(order));
+    return block;
+}
+
+void Pool::free(void* memory, unsigned order) {
+    free_bytes_ += size_of(order);
+    u64 at = reinterpret_cast<u64>(memory);
+    for (; order + 1 < kOrders; ++order) {
+        const u64 buddy = at ^ size_of(order);  // pages are aligned, so buddies share theirs
+        auto* other = reinterpret_cast<Block*>(buddy);
+        if (note(other) != (kFree | order)) break;
+        unlink(other, order);
+        at &= ~size_of(order);
+    }
+    push(reinterpret_cast<Block*>(at), order);
+}
+
+bool Pool::wipe_step() {
+    if (wiped_ < fresh_) {
+        machine::zero(reinterpret_cast<void*>(wiped_), kPage);
+        wiped_ += kPage;
+        return false;
+    }
+    machine::zero(this, kPage);
+    return true;
+}
+
+}  // namespace twain::kernel

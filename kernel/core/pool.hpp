@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Pool: a range of memory that a user donated to the kernel. Every kernel object, capability table, page table
+// and mapping node comes from one, so that nobody can exhaust anybody else.
+//
+//   base                                                                    base + bytes
+//   | Pool | one byte per 64-byte unit | pages in use or on free lists | never used yet |
+//
+// Blocks are powers of two from 64 bytes to 4 KiB, naturally aligned, with buddies merged on free. Blocks come
+// zeroed. All calls: under the structure lock.
+#pragma once
+
+#include "kernel/core/object.hpp"
+
+namespace twain::kernel {
+
+class Pool : public Object {
+public:
+    static constexpr abi::Type kType = abi::Type::pool;
+    static constexpr unsigned kUnitShift = 6;  // 64 bytes
+    static constexpr unsigned kOrders = 7;     // 64 .. 4096
+    static constexpr u64 kMinBytes = 4 * kPage;
+
+    // Builds the pool at the start of the range itself, whose memory need not be zero.
+    static Pool* create(void* base, u64 bytes);
+
+    void* allocate(unsigned order);  // nullptr: exhausted
+    void free(void* block, unsigned order);
+
+    template <typename T>
+    static constexpr unsigned order_of() {
+        unsigned order = 0;
+        while ((std::size_t{1} << (order + kUnitShift)) < sizeof(T)) ++order;
+        static_assert(sizeof(T) <= kPage);
+        return order;
+    }
+
+    u64 bytes() const { return bytes_; }
+    u64 free_bytes() const { return free_bytes_; }
+
+    // Destruction, one page a step, so that it can be interrupted. The pool's own first pages go last.
+    // Returns true when nothing of what the kernel wrote is left.
+    bool wipe_step();
+
+private:
+    struct Block {
+        Block* next;
+        Block* prev;
+    };
+    u8& note(const void* block) { return notes_[(reinterpret_cast<u64>(block) - base_) >> kUnitShift]; }
+    void push(Block* block, unsigned order);
+    void unlink(Block* block, unsigned order);
+
+    u64 base_;
+    u64 bytes_;
+    u64 fresh_;  // first page that was never handed out
+    u64 free_bytes_;
+    u64 wiped_;
+    u8* notes_;
+    Block* lists_[kOrders];
+};
+
+}  // namespace twain::kernel

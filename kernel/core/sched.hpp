@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Scheduling context: a budget of processor time per period, a priority and a core. A thread runs only on one;
+// a local call lends the caller's to the server.
+#pragma once
+
+#include "kernel/core/slot.hpp"
+#include "kernel/core/timer.hpp"
+
+namespace twain::kernel {
+
+class Thread;
+
+class Sched : public Object, public TimerOf<Timer::Kind::sched> {  // the timer: replenishment
+public:
+    static constexpr Type kType = Type::sched;
+
+    Ticks budget;
+    Ticks period;     // 0: no limit, a slice for taking turns
+    Ticks left;
+    Ticks used;
+    Ticks renew;      // when the budget is full again
+    Thread* bound;    // whose own it is
+    Thread* user;     // who runs on it, or waits to
+    u8 priority;
+    u8 core;
+    bool hard;
+    bool exhausted;
+
+    // What counts in the ready queues: an exhausted one without a hard limit may use idle time.
+    unsigned level() const { return exhausted ? 0 : priority; }
+    bool runnable() const { return !(exhausted && hard); }
+};
+
+}  // namespace twain::kernel

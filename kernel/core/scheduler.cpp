@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+#include "kernel/core/scheduler.hpp"
+
+#include "kernel/core/guest.hpp"
+#include "kernel/core/ipc.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+constexpr Ticks kSliceNs = 10'000'000;  // turn taking among threads without a limit
+
+void requeue_level(Cpu& cpu, Thread& thread) {
+    if (!thread.linked()) return;
+    remove_ready(cpu, thread);
+    make_ready(cpu, thread);
+}
+
+void exhaust(Cpu& cpu, Sched& sched, Ticks now) {
+    if (sched.period == 0) {
+        sched.left = machine::ns_to_ticks(kSliceNs);
+        return;
+    }
+    sched.exhausted = true;
+    if (sched.renew <= now) sched.renew = now + sched.period;
+    if (!sched.armed()) cpu.timers.insert(sched, sched.renew);
+    // A server that has been working on its caller's time goes on with its own.
+    Thread* user = sched.user;
+    if (sched.hard && user && user->sched && user->sched != &sched && user->sched->user == user) {
+        sched.user = nullptr;
+        user->active = user->sched;
+    }
+}
+
+void replenish(Cpu& cpu, Sched& sched, Ticks now) {
+    sched.left = sched.budget;
+    sched.renew = now + sched.period;
+    sched.exhausted = false;
+    Thread* user = sched.user;
+    if (user && user->runnable() && user != cpu.current) {
+        if (user->linked()) {
+            requeue_level(cpu, *user);
+        } else {
+            make_ready(cpu, *user);
+        }
+    } else if (user && user == cpu.current) {
+        cpu.hazard |= kReschedule;
+    }
+}
+
+void expire(Cpu& cpu, Timer& timer, Ticks now) {
+    switch (timer.kind()) {
+        case Timer::Kind::thread: thread_timeout(cpu, static_cast<Thread&>(timer)); break;
+        case Timer::Kind::notification: {
+            auto& note = static_cast<Notification&>(timer);
+            signal(cpu, note, note.timer_badge);
+            break;
+        }
+        case Timer::Kind::sched: replenish(cpu, static_cast<Sched&>(timer), now); break;
+    }
+}
+
+}  // namespace
+
+void make_ready(Cpu& cpu, Thread& thread, bool front) {
+    thread.state = thread.vcpu ? State::guest : State::ready;
+    Sched* sched = thread.active;
+    if (!sched || !sched->runnable()) return;  // waits for a caller, or for its budget
+    const unsigned level = sched->level();
+    if (front) {
+        cpu.ready[level].push_front(thread);
+    } else {
+        cpu.ready[level].push_back(thread);
+    }
+    cpu.ready_levels |= u64{1} << level;
+    if (!cpu.current || !cpu.current->active || cpu.current->active->level() < level) cpu.hazard |= kReschedule;
+}
+
+void remove_ready(Cpu& cpu, Thread& thread) {
+    if (!thread.linked()) return;
+    Queue<Thread>::remove(thread);
+    // The thread's level may have changed since it was queued, so look at what became empty.
+    for (u64 levels = cpu.ready_levels; levels; levels &= levels - 1) {
+        const unsigned level = static_cast<unsigned>(__builtin_ctzll(levels));
+        if (cpu.ready[level].empty()) cpu.ready_levels &= ~(u64{1} << level);
+    }
+}
+
+void charge(Cpu& cpu, Ticks now) {
+    Sched* sched = cpu.sched;
+    if (sched) {
+        const Ticks spent = now - cpu.since;
+        sched->used += spent;
+        if (spent < sched->left) {
+            sched->left -= spent;
+        } else {
+            sched->left = 0;
+            exhaust(cpu, *sched, now);
+        }
+    }
+    cpu.since = now;
+}
+
+void program_timer(Cpu& cpu) {
+    Ticks next = cpu.timers.next();
+    if (cpu.sched && cpu.sched->runnable() && !cpu.sched->exhausted) {
+        const Ticks end = cpu.since + cpu.sched->left;
+        if (end < next) next = end;
+    }
+    machine::set_timer(next);
+}
+
+void arm(Cpu& cpu, Timer& timer, Ticks deadline) {
+    cpu.timers.remove(timer);
+    cpu.timers.insert(timer, deadline);
+    if (cpu.timers.next() == deadline) program_timer(cpu);
+}
+
+void disarm(Cpu& cpu, Timer& timer) { cpu.timers.remove(timer); }
+
+void switch_to(Cpu& cpu, Thread& thread) {
+    if (cpu.guest_mode) [[unlikely]] guest_leave(cpu);
+    Thread* before = cpu.current;
+    cpu.current = &thread;
+    if (cpu.sched != thread.active) [[unlikely]] {
+        charge(cpu, machine::now());
+        cpu.sched = thread.active;
+        program_timer(cpu);
+    }
+    if (before != &thread) machine::switch_thread(cpu, before, thread);
+    cpu.frame = &thread.frame;
+    if (thread.vcpu) [[unlikely]] guest_enter(cpu, thread);
+}
+
+void leave_current(Cpu& cpu) {
+    if (cpu.guest_mode) guest_leave(cpu);
+    if (cpu.current) machine::leave_thread(cpu, *cpu.current);
+    cpu.current = nullptr;
+    cpu.hazard |= kReschedule;
+}
+
+void schedule(Cpu& cpu) {
+    for (;;) {
+        cpu.hazard &= ~kReschedule;
+        if (cpu.ready_levels) {
+            const unsigned level = 63u - static_cast<unsigned>(__builtin_clzll(cpu.ready_levels));
+            Thread* thread = cpu.ready[level].pop_front();
+            if (cpu.ready[level].empty()) cpu.ready_levels &= ~(u64{1} << level);
+            if (!thread) continue;
+            switch_to(cpu, *thread);
+            return;
+        }
+        charge(cpu, machine::now());
+        cpu.sched = nullptr;
+        program_timer(cpu);
+        const Ticks before = machine::now();
+        machine::idle(cpu);
+        const Ticks after = machine::now();
+        cpu.idle += after - before;
+        cpu.since = after;
+    }
+}
+
+void resolve_hazards(Cpu& cpu) {
+    while (cpu.hazard || !cpu.current) {
+        cpu.hazard = 0;
+        Thread* current = cpu.current;
+        if (current) {
+            Sched* sched = current->active;
+            const bool may_run = sched && sched->runnable();
+            const bool beaten = cpu.ready_levels && may_run && (cpu.ready_levels >> sched->level()) > 1;
+            if (may_run && !beaten) {
+                if (cpu.sched != sched) switch_to(cpu, *current);
+                return;
+            }
+            leave_current(cpu);
+            make_ready(cpu, *current, true);
+        }
+        schedule(cpu);
+    }
+}
+
+void on_timer(Cpu& cpu) {
+    const Ticks now = machine::now();
+    charge(cpu, now);
+    while (Timer* timer = cpu.timers.pop_due(now)) expire(cpu, *timer, now);
+    Thread* current = cpu.current;
+    if (current && current->active) {
+        Sched& sched = *current->active;
+        // The end of a slice: the next of the same level has its turn.
+        const bool turn = cpu.sched == &sched && (sched.exhausted || sched.left == machine::ns_to_ticks(kSliceNs));
+        if (turn || cpu.sched != &sched) {
+            leave_current(cpu);
+            make_ready(cpu, *current);
+        }
+    }
+    cpu.hazard |= kReschedule;
+    program_timer(cpu);
+}
+
+}  // namespace twain::kernel

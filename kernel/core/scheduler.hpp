@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Which thread runs: priorities, budgets, and the switch itself.
+#pragma once
+
+#include "kernel/core/cpu.hpp"
+
+namespace twain::kernel {
+
+// Puts a thread that has become ready into its core's queue (this core's). Sets the reschedule hazard if it
+// should run before the current one. A thread without a scheduling context waits until it is given one.
+void make_ready(Cpu& cpu, Thread& thread, bool front = false);
+void remove_ready(Cpu& cpu, Thread& thread);
+
+// Gives `thread` the processor now; the current thread must already have been put where it belongs.
+void switch_to(Cpu& cpu, Thread& thread);
+
+// The current thread stops being current (it blocks, stops, or goes back to the queue).
+void leave_current(Cpu& cpu);
+
+// Picks the most urgent thread, waiting for one if there is none. The core must have no current thread.
+void schedule(Cpu& cpu);
+
+// Handles hazards at the end of a kernel entry: afterwards the core has a current thread.
+void resolve_hazards(Cpu& cpu);
+
+// The timer interrupt: due timers, the end of a budget.
+void on_timer(Cpu& cpu);
+void program_timer(Cpu& cpu);
+
+// Charges the running scheduling context up to now.
+void charge(Cpu& cpu, Ticks now);
+
+void arm(Cpu& cpu, Timer& timer, Ticks deadline);
+void disarm(Cpu& cpu, Timer& timer);
+
+}  // namespace twain::kernel

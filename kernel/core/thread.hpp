@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Thread: a register frame, the spaces it lives in, and what it waits for.
+#pragma once
+
+#include "kernel/core/cspace.hpp"
+#include "kernel/core/endpoint.hpp"
+#include "kernel/core/sched.hpp"
+#include "kernel/core/space.hpp"
+
+namespace twain::kernel {
+
+class Vcpu;
+
+// Registers as entry.S saves them; the first part of a vCPU state page has the same shape.
+struct Frame {
+    u64 x[31];
+    u64 sp;
+    u64 pc;
+    u64 pstate;
+};
+static_assert(sizeof(Frame) == 272);
+
+using State = abi::ThreadState;
+
+class Thread : public Object, public Link, public TimerOf<Timer::Kind::thread> {
+public:
+    static constexpr Type kType = Type::thread;
+
+    // References, held as derived capabilities so that removing the object removes the reference.
+    enum Ref : unsigned { ref_cspace, ref_space, ref_fault, ref_sched, ref_note, kRefs };
+
+    Frame frame;
+    CSpace* cspace;
+    Space* space;
+    Sched* sched;       // its own
+    Sched* active;      // what it runs on now: its own, or its caller's; nullptr: lent, or it has none
+    Sched* lent;        // what it lent to its server
+    Thread* caller;     // whom it is to answer
+    Thread* server;     // who is to answer it
+    Endpoint* endpoint; // in whose queue it stands
+    Reply* reply;       // which object holds the right to answer it
+    Notification* note; // bound, or waited for
+    Vcpu* vcpu;         // the guest it is running
+    u64 badge;          // of the call that it makes
+    u64 thread_pointer; // TPIDR_EL0 while it does not run
+    machine::FpuState* fpu;
+    Thread* mail;       // next in a core's mailbox
+    State state;
+    bool bound;         // `note` is bound, not only waited for
+    u8 mailed;          // in a mailbox
+    abi::FaultKind fault;
+    u32 receive_slot;
+    CpuId core;
+    u64 fault_syndrome;
+    u64 fault_address;
+    Slot refs[kRefs];
+
+    bool runnable() const { return state == State::ready || state == State::guest; }
+    void set_result(u64 tag) { frame.x[1] = tag; }
+};
+static_assert(sizeof(Thread) <= 1024);
+
+}  // namespace twain::kernel

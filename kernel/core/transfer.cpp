@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+#include "kernel/core/transfer.hpp"
+
+#include "kernel/core/cpu.hpp"
+#include "kernel/core/derive.hpp"
+
+namespace twain::kernel {
+
+void transfer_capability(Thread& sender, Thread& receiver) {
+    receiver.frame.x[7] = 0;
+    if (!receiver.receive_slot || !sender.cspace || !receiver.cspace) return;
+    const StructureLock lock;
+    Slot* source = sender.cspace->find(sender.frame.x[7]);
+    if (!source || source->empty()) return;
+    const Result<Slot*> target = receiver.cspace->make(receiver.receive_slot, 7);
+    if (!target.ok() || !derive(*source, *target.value(), abi::rights::all, 0).ok()) return;
+    receiver.frame.x[1] |= abi::kTagCap;
+    receiver.frame.x[7] = receiver.receive_slot;
+}
+
+}  // namespace twain::kernel

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// A capability that travels with a message.
+#pragma once
+
+#include "kernel/core/thread.hpp"
+
+namespace twain::kernel {
+
+// Derives what the sender's x7 names into the receiver's receive slot. The receiver's tag and x7 say whether it has
+// arrived; a message is never lost for a capability's sake.
+void transfer_capability(Thread& sender, Thread& receiver);
+
+}  // namespace twain::kernel

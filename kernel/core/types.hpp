@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Integers that must not be mixed up, and the result of an operation that may fail.
+#pragma once
+
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernel/api/abi.hpp"
+
+namespace twain::kernel {
+
+using u8 = std::uint8_t;
+using u16 = std::uint16_t;
+using u32 = std::uint32_t;
+using u64 = std::uint64_t;
+
+// An address of one kind; kinds do not convert into each other.
+template <typename Tag>
+struct Address {
+    u64 value = 0;
+    constexpr auto operator<=>(const Address&) const = default;
+    constexpr Address operator+(u64 bytes) const { return {value + bytes}; }
+    constexpr u64 operator-(Address other) const { return value - other.value; }
+    constexpr bool aligned(u64 to) const { return (value & (to - 1)) == 0; }
+};
+using Phys = Address<struct PhysTag>;
+using Virt = Address<struct VirtTag>;  // of a host space; of a guest space: the intermediate physical address
+
+using CpuId = u32;
+using Ticks = u64;
+
+inline constexpr u64 kPage = 4096;
+constexpr u64 align_up(u64 value, u64 to) { return (value + to - 1) & ~(to - 1); }
+constexpr u64 align_down(u64 value, u64 to) { return value & ~(to - 1); }
+
+// True if [offset, offset + bytes) lies inside [0, size), whatever the numbers are.
+constexpr bool inside(u64 offset, u64 bytes, u64 size) { return offset <= size && bytes <= size - offset; }
+
+using abi::Error;
+
+// An error and the register number of the argument it is about (0: none in particular).
+struct [[nodiscard]] Status {
+    Error error = Error::none;
+    u8 argument = 0;
+    constexpr Status() = default;
+    constexpr Status(Error e, unsigned a = 0) : error(e), argument(static_cast<u8>(a)) {}
+    constexpr bool ok() const { return error == Error::none; }
+    constexpr u64 tag() const {
+        return u64{static_cast<u8>(error)} << abi::kTagErrorShift | u64{argument} << abi::kTagArgShift;
+    }
+};
+
+template <typename T>
+class [[nodiscard]] Result {
+public:
+    constexpr Result(T value) : value_(value) {}
+    constexpr Result(Status status) : status_(status) {}
+    constexpr Result(Error error, unsigned argument = 0) : status_(error, argument) {}
+    constexpr bool ok() const { return status_.ok(); }
+    constexpr Status status() const { return status_; }
+    constexpr T value() const { return value_; }
+
+private:
+    T value_{};
+    Status status_{};
+};
+
+}  // namespace twain::kernel
