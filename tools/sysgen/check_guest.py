@@ -49,7 +49,7 @@ class GuestChecker:
             vcpus=vcpus,
             cores=self._cores(entry),
             budget=self._budget(entry),
-            cmdline=self._cmdline(entry, console),
+            cmdline=self._cmdline(entry),
             console=console,
             ready=entry.get("ready", f"{entry.name} READY"),
             kernel=kernel,
@@ -112,27 +112,15 @@ class GuestChecker:
             )
         return budget
 
-    def _cmdline(self, entry: Entry, console: str) -> str:
-        default = schema.DEFAULT_CONSOLE_CMDLINE if "console" in entry.present else ""
-        cmdline: str = entry.get("cmdline", default)
+    def _cmdline(self, entry: Entry) -> str:
+        cmdline: str = entry.get("cmdline", schema.DEFAULT_CONSOLE_CMDLINE)
         pos = entry.value_pos("cmdline")
         if len(cmdline.encode()) > schema.MAX_CMDLINE:
             self.sink.add("E118", pos, f"cmdline has {len(cmdline.encode())} bytes, more than {schema.MAX_CMDLINE}")
-        for wanted in re.findall(r"(?:^|\s)console=([A-Za-z0-9]+)", cmdline):
-            if "console" not in entry.present:
-                self.sink.add(
-                    "E149",
-                    pos,
-                    f"cmdline wants {wanted} but the guest has no console",
-                    'add console = "SERVER", or remove the argument',
-                )
-            elif wanted != schema.GUEST_CONSOLE:
-                self.sink.add(
-                    "E149",
-                    pos,
-                    f"cmdline wants {wanted} but the guest's console is {schema.GUEST_CONSOLE}",
-                    f"write console={schema.GUEST_CONSOLE}",
-                )
+        consoles = re.findall(r"(?:^|\s)console=([A-Za-z0-9]+)", cmdline)
+        if consoles and consoles[-1] != schema.GUEST_CONSOLE:  # the last one is where init reads and writes
+            message = f"cmdline wants {consoles[-1]} but the guest's console is {schema.GUEST_CONSOLE}"
+            self.sink.add("E149", pos, message, f"write console={schema.GUEST_CONSOLE}")
         if re.search(r"(?:^|\s)root=/dev/(vd|sd|mmcblk|nvme)", cmdline):
             self.sink.add("W148", pos, "cmdline names a root device but the guest has no disk")
         return cmdline

@@ -330,6 +330,10 @@ class _Lowering:
         ram = self._object(f"{guest.name}.ram", "ram", holder.name, line, (holder.name,), bytes=guest.ram, align=BLOCK)
         holder.region("guest.ram", ram, ("read", "write"), line)
         holder.capability("guest.ram", ram, ("read", "write", "exec"), line)
+        stats = self._object(
+            f"{guest.name}.stats", "ram", holder.name, guest.line, (holder.name,), bytes=PAGE, align=PAGE
+        )
+        holder.region("stats", stats, ("read", "write"), guest.line)
         for key, boot in (("kernel", guest.kernel), ("initrd", guest.initrd)):
             if boot is None:
                 continue
