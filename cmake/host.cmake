@@ -58,6 +58,14 @@ set(CMAKE_CXX_FLAGS_DEBUG "")
 enable_testing()
 include(cmake/packages.cmake)
 find_package(Catch2 2 REQUIRED)
+
+# The library that target code uses, for this machine.
+twain_packages(host host libfdt-dev)
+file(GLOB host_fdt ${TWAIN_PACKAGES_host}/usr/lib/*/libfdt.a)
+add_library(fdt STATIC IMPORTED GLOBAL)
+set_target_properties(fdt PROPERTIES IMPORTED_LOCATION "${host_fdt}")
+target_include_directories(fdt SYSTEM INTERFACE ${TWAIN_PACKAGES_host}/usr/include)
+
 set(TWAIN_HOST_FLAGS -Wall -Wextra -Wconversion -Werror -g -O1 -fno-omit-frame-pointer
     -fsanitize=address,undefined -fno-sanitize-recover=all)
 
@@ -82,6 +90,12 @@ function(twain_test name)
     add_test(NAME unit-${name} COMMAND test-${name})
     set_tests_properties(unit-${name} PROPERTIES TIMEOUT 300)
 endfunction()
+
+# The loader in QEMU, with a kernel that only tells what it was told.
+add_test(NAME loader-qemu
+    COMMAND ${CMAKE_COMMAND} -E env TWAIN_TARGET=${PROJECT_BINARY_DIR}/target PYTHONDONTWRITEBYTECODE=1
+        ${TWAIN_PYTHON} -m pytest -q -p no:cacheprovider ${PROJECT_SOURCE_DIR}/tests/loader)
+set_tests_properties(loader-qemu PROPERTIES TIMEOUT 300)
 
 file(GLOB unit_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/unit/*/CMakeLists.txt)
 foreach(file IN LISTS unit_tests)

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t kAffinity = 0xff00ffffff;  // MPIDR_EL1 Aff3..Aff0
 constexpr std::uint64_t kPage = 4096;
+constexpr std::uint32_t kVersion = 17;  // specification 5.2
 
 // Specification 3.4: children of the root whose device_type is "memory".
 const char* read_ram(const void* tree, RangeSet& ram) {
@@ -188,6 +189,10 @@ const char* check_tree(const void* tree, std::size_t limit) {
     }
     if (fdt_totalsize(tree) > limit) {
         return "the device tree is too large";
+    }
+    // Older formats lack the sizes of the blocks, and libfdt's checks trust them more than they deserve.
+    if (fdt_version(tree) < kVersion || fdt_last_comp_version(tree) > kVersion) {
+        return "the device tree has a version other than 17";
     }
     // libfdt reads these with aligned loads.
     if (fdt_off_dt_struct(tree) % 4 != 0 || fdt_off_mem_rsvmap(tree) % 8 != 0) {
