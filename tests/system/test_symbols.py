@@ -28,7 +28,7 @@ def built(tmp_path):
 
 
 def panic(build_id="0123456789abcdef0123"):
-    return (f"[business] some line\ntwain: panic: test, build {build_id}\n"
+    return (f"[business] some line\nkernel panic: test\n  build {build_id}\n"
             "x0 0000000000000001 x30 000000ffdeadbeef\npc 0000008000200000 lr 0x8000200004\n")
 
 

@@ -16,11 +16,11 @@ _ADDRESS = re.compile(r"\b(?:0x)?([0-9a-f]{8,16})\b", re.IGNORECASE)
 
 def symbolize(text, build_root):
     """Returns the text's panic with a name behind each address that lies in the kernel."""
-    start = text.rfind("panic")
-    if start < 0:
+    starts = [match.start() for match in re.finditer(r"panic: ", text)]
+    if not starts:
         raise TwainError(Exit.USAGE, "there is no panic in it")
-    begin = text.rfind("\n", 0, start) + 1
-    lines = text[begin:].splitlines()
+    begin = text.rfind("\n", 0, starts[-1]) + 1
+    lines = text[begin:].split("end of panic")[0].splitlines()
     identity = _BUILD_ID.search(text, begin) or _BUILD_ID.search(text)
     kernel = find_kernel(build_root, identity[1] if identity else None)
     low, high = text_range(kernel)
