@@ -14,6 +14,7 @@ constexpr u64 kCtlr = 0x0, kTyper = 0x4, kGroup = 0x80, kSetEnable = 0x100, kCle
               kClearActive = 0x380, kSetActive = 0x300, kPriority = 0x400, kConfig = 0xc00, kRouter = 0x6000;
 // Redistributor: two frames of 64 KiB, control and private interrupts
 constexpr u64 kWaker = 0x14, kRdTyper = 0x8, kPrivate = 0x10000, kFrame = 0x20000;
+constexpr u64 kLast = 1 << 4;
 constexpr u64 kGicdBytes = 0x10000;
 constexpr u32 kPriorities = 0xa0a0a0a0;
 
@@ -60,7 +61,9 @@ void init_core(CpuId core, u64 mpidr, const PrivateIntids& intids) {
     const u64 affinity = (mpidr & 0xffffff) | (mpidr >> 8 & 0xff000000);
     for (u32 i = 0; i < gicr_frames; ++i) {
         const Mmio frame = frames() + i * kFrame;
-        if (frame.read64(kRdTyper) >> 32 == affinity) redistributors[core] = frame;
+        const u64 typer = frame.read64(kRdTyper);
+        if (typer >> 32 == affinity) redistributors[core] = frame;
+        if (typer & kLast) break;
     }
     const Mmio frame = redistributors[core];
     frame.write(kWaker, frame.read(kWaker) & ~2u);

@@ -122,6 +122,7 @@ void guest_registers_out(El1State& to) {
     reg::CPACR_EL1::write(kCpacrHost);
     reg::CNTKCTL_EL1::write(kCntkctlHost);
     reg::TPIDRRO_EL0::write(0);
+    reg::CNTHCTL_EL2::write(kCnthctlHost);
 }
 
 void guest_registers_in(const El1State& from) {
@@ -130,6 +131,7 @@ void guest_registers_in(const El1State& from) {
     reg::CNTKCTL_EL1::write(from.cntkctl_el1);
     reg::TPIDR_EL0::write(from.tpidr_el0);
     reg::TPIDRRO_EL0::write(from.tpidrro_el0);
+    reg::CNTHCTL_EL2::write(kCnthctlGuest);
 }
 
 // ---- loading and unloading

@@ -51,7 +51,7 @@ void enable_kernel_regime(u64 root, u64 vectors) {
     reg::MDCR_EL2::write(1 << 11 | 1 << 10 | 1 << 9 | 1 << 8 | 1 << 6 | 1 << 5 | counters);
     if (pmu) reg::PMUSERENR_EL0::write(0);
     reg::MDSCR_EL1::write(0);
-    reg::CNTHCTL_EL2::write(1);  // counter yes, physical timer no
+    reg::CNTHCTL_EL2::write(kCnthctlHost);
     reg::CNTVOFF_EL2::write(0);
     reg::CNTV_CTL_EL0::write(0);
     reg::CNTHP_CTL_EL2::write(0);

@@ -53,6 +53,9 @@ inline constexpr u64 kCptrFpTrap = u64{1} << 10;
 // What of SCTLR_EL1 acts on processes under TGE: UCI, UCT, DZE on, nTWE, nTWI, SA0, little endian.
 inline constexpr u64 kSctlrEl1Host = 0x30d0'0800 | 1 << 26 | 1 << 18 | 1 << 16 | 1 << 15 | 1 << 14 | 1 << 4;
 inline constexpr u64 kCntkctlHost = 3;  // EL0 reads both counters, sets no timer
+// EL1PCTEN, and for processes EL1PCEN: CNTKCTL_EL1 keeps the timers from them, and QEMU 7.2 takes EL1PCEN for the
+// counter as well. A guest's accesses to the physical timer trap.
+inline constexpr u64 kCnthctlHost = 3, kCnthctlGuest = 1;
 inline constexpr u64 kCpacrHost = 3 << 20;
 
 }  // namespace twain::kernel
