@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
 import sysgen
 from sysgen import cli, codes, fdt, files
+from sysgen.diag import MAX_MESSAGES
 
 import fixtures
 
@@ -103,6 +105,27 @@ TOP = b'schema = 1\nboard = "qemu-virt"\n'
 )
 def test_hostile_text(data: bytes, tmp_path: Path) -> None:
     check_bytes(data, tmp_path / "hostile.toml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f'[guest.g{i}]\nimage = "debian"\nconsole = "s{i}"\n' for i in range(600)),
+        "[[claim]]\nisolate = [" + ",\n".join(f'"h{i}"' for i in range(1900)) + "]\n",
+        "[guest.a]\n" + "".join(f"k{i} = 1\n" for i in range(1900)),
+        "".join(f'[driver.d{i}]\ndevice = "pl01{i}"\n' for i in range(900)),
+        "".join(f'[guest.g{i}]\n[persona.p{i}]\nguest = "g{i}"\ncolor = "#{i * 97:06x}"\n' for i in range(400)),
+        "[[claim]]\n" * 1900,
+        '[guest.a]\nimage = "debian"\n' + "cores = [" + ", ".join(map(str, range(900))) + "]\n",
+    ],
+    ids=["guests", "names", "keys", "devices", "personas", "claims", "cores"],
+)
+def test_nothing_but_errors(text: str, tmp_path: Path) -> None:
+    """Quickly refused, with a bounded number of messages."""
+    before = time.monotonic()
+    result = check_bytes(TOP + text.encode(), tmp_path / "many.toml")
+    assert result.errors and len(result.diagnostics) <= 2 * MAX_MESSAGES
+    assert time.monotonic() - before < 10
 
 
 @pytest.mark.parametrize("path", ["/nonexistent/x.toml", "/dev/null", ".", "x" * 5000, "nul\0nul"])

@@ -36,7 +36,9 @@ class _Checker:
         self._load_board()
         self._personas()
         guest_checker, services = GuestChecker(self.ctx, self.personas), ServiceChecker(self.ctx)
-        guests = [guest_checker.guest(i, e) for i, e in enumerate(doc.guests)]
+        guests = [
+            guest_checker.guest(i, e) for i, e in enumerate(doc.guests[: schema.MAX_GUESTS])
+        ]  # E116 tells of more
         drivers = [services.driver(e) for e in doc.drivers]
         servers = [services.server(e) for e in doc.servers]
         services.uses(drivers, servers)

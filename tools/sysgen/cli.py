@@ -33,7 +33,7 @@ from . import (
     report,
     verify,
 )
-from .diag import closest
+from .diag import MAX_MESSAGES, closest
 from .units import size_text
 
 _MISSING_TOOL = 5
@@ -108,7 +108,8 @@ def _print(result: Result) -> None:
             for noun, items in (("error", result.errors), ("warning", result.warnings))
             if items
         ]
-        print(", ".join(counts), file=sys.stderr)
+        more = any(len(items) >= MAX_MESSAGES for items in (result.errors, result.warnings))
+        print(", ".join(counts) + (", and more that are not shown" if more else ""), file=sys.stderr)
 
 
 def _run_check(options: argparse.Namespace) -> int:

@@ -54,18 +54,24 @@ class ConfigError(Exception):
         self.diagnostics = list(diagnostics)
 
 
+MAX_MESSAGES = 100  # errors, and warnings, that are shown of one file
+
+
 @dataclass
 class Sink:
-    """Collects the diagnostics of one file."""
+    """Collects the diagnostics of one file: all, but for a file that is nothing but errors."""
 
     path: str
     lines: list[str] = field(default_factory=list)
     items: list[Diagnostic] = field(default_factory=list)
+    _seen: set[Diagnostic] = field(default_factory=set)
 
     def add(self, code: str, pos: Pos, message: str, hint: str = "", notes: tuple[str, ...] = ()) -> None:
         source = self.lines[pos.line - 1] if 0 < pos.line <= len(self.lines) else ""
         item = Diagnostic(code, printable(message), self.path, pos, printable(hint), source, notes)
-        if item not in self.items:
+        kind = [i for i in self.items if i.is_error == item.is_error]
+        if item not in self._seen and len(kind) < MAX_MESSAGES:
+            self._seen.add(item)
             self.items.append(item)
 
     @property
@@ -106,6 +112,8 @@ def render(item: Diagnostic) -> str:
 def closest(word: str, known: Iterable[str]) -> str:
     """`did you mean "x"?` for the nearest known word, else a list of what is known (if short)."""
     names = sorted(known)
+    if len(names) > 64:
+        return ""  # comparing everything with everything takes longer than reading the file
     near = difflib.get_close_matches(word[:64], names, n=1, cutoff=0.6)
     if near:
         return f'did you mean "{near[0]}"?'

@@ -16,9 +16,9 @@ from .diag import Pos, Sink, closest
 from .positions import Path, Positions
 from .schema import Section, Type
 
-MAX_BYTES = 256 << 10
+MAX_BYTES = 64 << 10
 MAX_LINE = 4096
-MAX_LINES = 10_000
+MAX_LINES = 2_000
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}", re.ASCII)
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}", re.ASCII)
 _INT64 = range(-(1 << 63), 1 << 63)
