@@ -44,7 +44,9 @@ def dot(system: System) -> str:
             for user in sorted({m.holder for m in system.mappings if m.object == obj.name}):
                 lines.append(f'  {_q(user)} -> {_q(obj.name)} [label="reads", style=dotted];')
     for link in system.links:
-        lines.append(f"  {_q(link.one)} -> {_q(link.other)} [label={_q(f'{link.kind} (line {link.line})')}, dir=both];")
+        direction = "back" if link.kind == "control" else "both"  # init signals a VMM, never the other way round
+        label = _q(f"{link.kind} (line {link.line})")
+        lines.append(f"  {_q(link.one)} -> {_q(link.other)} [label={label}, dir={direction}];")
     lines.append("}")
     return "\n".join(lines) + "\n"
 
