@@ -117,6 +117,8 @@ public:
     // Maps a piece of memory at a window until unmap_window(). nullptr: the kernel refused (see last_status()).
     char* map_window(abi::Slot memory, std::uint64_t base, std::uint64_t bytes, sys::Rights rights);
     void unmap_window();
+    // Copies from the process's program or stack, for a post mortem. The number of bytes: `address` may be anything.
+    std::size_t read_process(tables::Index process, std::uint64_t address, std::span<char> to);
     sys::Status last_status() const { return last_; }
 
 private:

@@ -254,4 +254,35 @@ Failure Builder::dismantle(Index process) {
     return failure;
 }
 
+std::size_t Builder::read_process(Index process, std::uint64_t address, std::span<char> to) {
+    const tables::Process& p = system_.processes[process];
+    const Piece& piece = processes_[process].image;
+    const ImageLayout layout = image_layout(system_, p);
+    std::uint64_t offset = 0;
+    std::size_t count = 0;
+    const auto look_in = [&](std::uint64_t base, std::uint64_t bytes, std::uint64_t at) {
+        if (address >= base && address - base < bytes) {
+            const std::uint64_t there = bytes - (address - base);
+            offset = at + (address - base);
+            count = to.size() < there ? to.size() : static_cast<std::size_t>(there);
+        }
+    };
+    std::uint64_t at = 0;
+    for (const tables::Segment& s : p.segments) {
+        look_in(s.address, round_up(s.bytes, kPage), at);
+        at += round_up(s.bytes, kPage);
+    }
+    look_in(tables::kStackTop - (layout.environment - layout.stack), layout.environment - layout.stack, layout.stack);
+    if (count == 0) {
+        return 0;
+    }
+    const char* image = map_window(piece.slot, piece.base, piece.bytes, abi::rights::mem_read);
+    if (image == nullptr) {
+        return 0;
+    }
+    std::memcpy(to.data(), image + offset, count);
+    unmap_window();
+    return count;
+}
+
 }  // namespace twain::init

@@ -2,6 +2,9 @@
 // Copyright The Twain authors
 #include "system/init/supervisor.hpp"
 
+#include <cstring>
+
+#include "rt/panic.hpp"
 #include "sys/counter.hpp"
 #include "system/init/names.hpp"
 
@@ -106,6 +109,24 @@ void Supervisor::attach() {
     command_bell_ = sys::Notification{builder_.init_capability("supervisor.in.bell")};
 }
 
+Supervisor::LastWords Supervisor::last_words(Index process, sys::Thread thread, std::uint64_t pc) {
+    LastWords words;
+    std::uint32_t instruction = 0;
+    char bytes[sizeof instruction] = {};
+    std::uint64_t registers[5] = {};
+    const bool read = builder_.read_process(process, pc, bytes) == sizeof bytes;
+    std::memcpy(&instruction, bytes, sizeof instruction);
+    if (!read || instruction != rt::kPanicUdf || !thread.read(0, registers)) {
+        return words;
+    }
+    for (const unsigned i : {0u, 2u}) {
+        const std::size_t room = words.text.size() - words.bytes;
+        const std::size_t size = registers[i + 1] < room ? static_cast<std::size_t>(registers[i + 1]) : room;
+        words.bytes += builder_.read_process(process, registers[i], {words.text.data() + words.bytes, size});
+    }
+    return words;
+}
+
 void Supervisor::fault(std::uint64_t badge, const sys::Message& message) {
     if (badge == 0 || badge > builder_.system().processes.size()) {
         return;
@@ -114,6 +135,7 @@ void Supervisor::fault(std::uint64_t badge, const sys::Message& message) {
     const char* name = builder_.system().processes[process].name;
     ProcessStatus& status = builder_.status(process);
     const char* thread = "";
+    LastWords words;
     for (std::size_t i = 0; i < builder_.system().objects.size(); ++i) {
         const tables::Object& o = builder_.system().objects[i];
         if (o.owner != process || o.kind != Kind::thread) {
@@ -121,6 +143,7 @@ void Supervisor::fault(std::uint64_t badge, const sys::Message& message) {
         }
         if (builder_.object_id(static_cast<Index>(i)) == message.word[4]) {
             thread = o.name;
+            words = last_words(process, sys::Thread{builder_.object_slot(static_cast<Index>(i))}, message.word[2]);
         } else {
             (void)sys::Thread{builder_.object_slot(static_cast<Index>(i))}.stop();  // the process stops as a whole
         }
@@ -143,6 +166,8 @@ void Supervisor::fault(std::uint64_t badge, const sys::Message& message) {
     klog_number(status.fault_pc, true);
     sys::klog(kSystemObject, ", esr ");
     klog_number(status.fault_esr, true);
+    sys::klog(kSystemObject, words.bytes != 0 ? ": " : "");
+    sys::klog(kSystemObject, words.view());
     sys::klog(kSystemObject, "\n");
 
     if (builder_.drives_kernel_uart(process)) {
@@ -153,7 +178,10 @@ void Supervisor::fault(std::uint64_t badge, const sys::Message& message) {
     line.text("event", "fault");
     line.text("process", name);
     line.text("thread", thread);
-    line.text("reason", fault_name(status.fault));
+    line.text("reason", words.bytes != 0 ? "panic" : fault_name(status.fault));
+    if (words.bytes != 0) {
+        line.text("message", words.view());
+    }
     line.hex("address", status.fault_address);
     line.hex("pc", status.fault_pc);
     line.hex("sp", message.word[3]);

@@ -16,6 +16,7 @@
 // {"event":"fault",...} and {"event":"failed",...}.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -45,6 +46,13 @@ public:
 private:
     using Line = Json<Channel>;
 
+    // What a program said when it gave up (libs/rt/panic.hpp); empty if the fault is none of that.
+    struct LastWords {
+        std::array<char, 160> text{};
+        std::size_t bytes = 0;
+        std::string_view view() const { return {text.data(), bytes}; }
+    };
+    LastWords last_words(tables::Index process, sys::Thread thread, std::uint64_t pc);
     bool start(tables::Index process);
     void stop(tables::Index process);
     void report(const Failure& failure, tables::Index process);

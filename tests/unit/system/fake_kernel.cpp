@@ -323,6 +323,13 @@ Status Kernel::thread(const Cap& cap, const Regs& in, Regs& out) {
             model.x0 = in.x4;
             return {};
         case abi::thread::stop: model.started = false; return {};
+        case abi::thread::read:
+            out.x3 = model.registers[0];
+            out.x4 = model.registers[1];
+            out.x5 = model.registers[2];
+            out.x6 = model.registers[3];
+            out.x7 = model.registers[4];
+            return {};
         case abi::thread::state:
             out.x2 = static_cast<std::uint64_t>(model.started ? abi::ThreadState::ready : abi::ThreadState::stopped);
             out.x7 = cap.object;

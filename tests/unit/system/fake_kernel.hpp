@@ -31,6 +31,7 @@ struct ThreadModel {
     std::uint64_t cspace = 0, space = 0, fault = 0, sched = 0, note = 0;  // objects
     std::uint64_t fault_badge = 0;
     std::uint64_t pc = 0, sp = 0, x0 = 0;
+    std::uint64_t registers[5] = {};
     bool started = false;
 };
 

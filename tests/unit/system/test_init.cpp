@@ -526,6 +526,36 @@ TEST_CASE("supervisor: a fault stops one process, and says which and why") {
     CHECK(console.read().find("\"faults\":1,\"restarts\":1") != std::string::npos);
 }
 
+TEST_CASE("supervisor: a program's last words are reported, wherever they claim to be") {
+    World w;
+    Builder builder{w.system, w.boot, w.windows};
+    REQUIRE_FALSE(builder.create_system());
+    Supervisor supervisor{builder};
+    supervisor.attach();
+    supervisor.start_all();
+    ConsoleEnd console{w};
+    const std::uint64_t data = w.cap(builder.mapping_slot(0, 1)).base;
+    const std::uint32_t udf = 0x7077;
+    std::memcpy(w.kernel.physical(w.cap(builder.mapping_slot(0, 0)).base) + 0x20, &udf, sizeof udf);
+    std::memcpy(w.kernel.physical(data) + 0x100, "no irq: \x1b[31m", 13);
+    const auto thread = builder.object_id(11);
+    auto& registers = w.kernel.threads.at(thread).registers;
+    const auto fault = [&](std::uint64_t why, std::uint64_t bytes, std::uint64_t detail, std::uint64_t detail_bytes) {
+        registers[0] = why;
+        registers[1] = bytes;
+        registers[2] = detail;
+        registers[3] = detail_bytes;
+        supervisor.fault(1, sys::message(static_cast<std::uint32_t>(abi::FaultKind::undefined), 0x2000000, 0, 0x40'0020, 0, thread));
+        return console.read();
+    };
+    CHECK(fault(0x40'1100, 8, 0x40'1108, 5).find("\"reason\":\"panic\",\"message\":\"no irq: \\u001b[31m\"") != std::string::npos);
+    for (const std::uint64_t address : {std::uint64_t{0}, std::uint64_t{0x40'3fff}, ~std::uint64_t{0}, tables::kStackTop - 1, std::uint64_t{0x3f'ffff}}) {
+        for (const std::uint64_t bytes : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{100'000}, ~std::uint64_t{0}}) {
+            CHECK(JsonCheck::line(fault(address, bytes, 0x40'1100, bytes)));
+        }
+    }
+}
+
 TEST_CASE("supervisor: commands come through the ring in pieces; a peer that lies is cut off") {
     World w;
     Builder builder{w.system, w.boot, w.windows};
