@@ -116,7 +116,7 @@ Status map_on(Mapping& mapping) {
                                                          mapping.rights, mapping.device);
         if (step.error != Error::none) return step.error;
         mapping.done += step.bytes;
-        if (++steps % kStepsBetweenChecks == 0 && machine::preemption_pending()) return kAgain;
+        if (++steps % kStepsBetweenChecks == 0 && mapping.done < mapping.bytes && machine::preemption_pending()) return kAgain;
     }
     machine::barrier();
     return {};

@@ -409,7 +409,10 @@ void guest_timer_interrupt(Cpu& cpu) {
         gic::deactivate(guest_timer_intid());
         return;
     }
-    // It stays active until the guest ends the virtual interrupt.
+    // It stays active until the guest ends the virtual interrupt. The one before has been ended, or this one would
+    // not have come; its list register may still count as taken.
+    const HardwareLists hardware;
+    vcpu->virqs.collect(hardware);
     vcpu->virqs.raise_timer();
     if (vcpu->sleeping && vcpu->runner) guest_wake(cpu, *vcpu->runner);
 }
