@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// The interrupt controller: every register at every width, then that it still works.
+#include "probe.hpp"
+
+namespace probe {
+namespace {
+
+u64 access(u64 at, unsigned bytes, bool write, u64 value) {
+    switch (bytes * 2 + (write ? 1 : 0)) {
+        case 2: asm volatile("ldrb %w0, [%1]" : "=r"(value) : "r"(at) : "memory"); break;
+        case 3: asm volatile("strb %w0, [%1]" ::"r"(value), "r"(at) : "memory"); break;
+        case 4: asm volatile("ldrh %w0, [%1]" : "=r"(value) : "r"(at) : "memory"); break;
+        case 5: asm volatile("strh %w0, [%1]" ::"r"(value), "r"(at) : "memory"); break;
+        case 8: asm volatile("ldr %w0, [%1]" : "=r"(value) : "r"(at) : "memory"); break;
+        case 9: asm volatile("str %w0, [%1]" ::"r"(value), "r"(at) : "memory"); break;
+        case 16: asm volatile("ldr %0, [%1]" : "=r"(value) : "r"(at) : "memory"); break;
+        default: asm volatile("str %0, [%1]" ::"r"(value), "r"(at) : "memory"); break;
+    }
+    return value;
+}
+
+// All words and double words; bytes and half-words by a stride that meets every register.
+u32 sweep(u64 base, u64 bytes, bool write) {
+    const Fault f = faults_of([&] {
+        constexpr unsigned kWidths[] = {1, 2, 4, 8};
+        constexpr unsigned kStrides[] = {5, 6, 4, 8};
+        for (unsigned n = 0; n < 4; ++n) {
+            for (u64 at = 0; at + kWidths[n] <= bytes; at += kStrides[n]) {
+                (void)access(base + at, kWidths[n], write, ~u64{0});
+            }
+        }
+    });
+    return f.count;
+}
+
+void reset_gic() {
+    write32(kGicd, 0x10);
+    write32(kGicd + 0x84, ~0u);
+    write32(kGicd + 0x184, ~0u);
+    write32(kGicd + 0x284, ~0u);
+    write32(kGicd + 0x384, ~0u);
+    write32(kGicd + 0xc08, 0);
+    write32(kGicd + 0xc0c, 0);
+    for (u32 n = 0; n < 32; ++n) {
+        write32(kGicd + 0x6100 + 8 * n, self());
+        write32(kGicd + 0x6104 + 8 * n, 0);
+    }
+    for (u32 n = 0; n < 32; n += 4) {
+        write32(kGicd + 0x420 + n, 0xa0a0'a0a0);
+        write32(kGicr + self() * kRedistributor + kSgiFrame + 0x400 + n, 0xa0a0'a0a0);
+    }
+    const u64 frame = kGicr + self() * kRedistributor + kSgiFrame;
+    write32(frame + 0x180, ~0u);
+    write32(frame + 0x280, ~0u);
+    write32(frame + 0x380, ~0u);
+    write32(frame + 0xc04, 0);
+}
+
+}  // namespace
+
+void probe_gic() {
+    result("GICv3", read32(kGicd + 0xffe8) >> 4 == 3, read32(kGicd + 0xffe8));
+    const u64 last = kGicr + (machine.cpus - 1) * kRedistributor;
+    result("last redistributor", (read32(last + 8) & 0x10) != 0, read32(last + 8));
+    result("reading every distributor register", sweep(kGicd, 0x1'0000, false) == 0, 0);
+    result("reading every redistributor register", sweep(kGicr, machine.cpus * kRedistributor, false) == 0, 0);
+    if (machine.twain) {
+        result("writing every distributor register", sweep(kGicd, 0x1'0000, true) == 0, 0);
+        result("writing every redistributor register", sweep(kGicr, machine.cpus * kRedistributor, true) == 0, 0);
+    }
+    reset_gic();
+    gic_start();
+    gic_start_processor();
+    interrupts[self()] = {};
+    const u64 frame = kGicr + self() * kRedistributor + kSgiFrame;
+    write32(frame + 0x100, 0xffff);
+    enable_interrupts(true);
+    asm volatile("msr s3_0_c12_c11_5, %0\n\tisb" ::"r"(u64{5} << 24 | u64{1} << self()));
+    result("SGI to oneself", wait_for(5), interrupts[self()].last);
+    asm volatile("msr s3_0_c12_c11_5, %0\n\tisb" ::"r"(u64{6} << 24 | u64{0xff} << 16 | 0xffff));
+    asm volatile("msr s3_0_c12_c11_5, %0\n\tisb" ::"r"(u64{6} << 24 | u64{1} << 40));
+    result("SGI to nobody, and to all others", (interrupts[self()].seen & u64{1} << 6) == 0, interrupts[self()].seen);
+    u32 before = interrupts[self()].count;
+    for (u32 n = 0; n < 100; ++n) {
+        asm volatile("msr s3_0_c12_c11_5, %0\n\tisb" ::"r"(u64{7} << 24 | u64{1} << self()));
+        while (interrupts[self()].count == before + n) {
+        }
+    }
+    result("100 SGIs, one after the other", interrupts[self()].count == before + 100, interrupts[self()].count - before);
+
+    enable_interrupts(false);
+    before = interrupts[self()].count;
+    write32(kGicd + 0xc08, 0xaaaa'aaaa);  // edge
+    write32(kGicd + 0xc0c, 0xaaaa'aaaa);
+    write32(kGicd + 0x104, ~0u);
+    write32(kGicd + 0x204, ~0u);  // all 32 SPIs at once: more than there are list registers
+    result("32 SPIs pending", read32(kGicd + 0x204) == ~0u, read32(kGicd + 0x204));
+    enable_interrupts(true);
+    const u64 until = counter() + 2'000'000;
+    while (interrupts[self()].seen >> 32 != 0xffff'ffff && counter() < until) {
+    }
+    result("32 SPIs taken, each once", interrupts[self()].count - before == 32 && interrupts[self()].seen >> 32 == 0xffff'ffff,
+           interrupts[self()].seen);
+    write32(kGicd + 0x184, ~0u);
+    write32(kGicd + 0xc08, 0);
+    write32(kGicd + 0xc0c, 0);
+
+    interrupts[self()].seen = 0;
+    write32(kGicd + 0x104, 2);
+    write32(kUart + 0x30, 0x301);
+    write32(kUart + 0x2c, 0x70);
+    write32(kUart, ' ');
+    write32(kUart, '\r');
+    write32(kUart + 0x38, 0x20);  // transmit interrupt: its handler masks it
+    result("UART interrupt", wait_for(33), interrupts[self()].seen);
+    before = interrupts[self()].count;
+    write32(kUart + 0x44, 0x7ff);
+    result("and no more when masked", interrupts[self()].count == before, interrupts[self()].count);
+    write32(kGicd + 0x184, ~0u);
+    enable_interrupts(false);
+}
+
+}  // namespace probe
