@@ -102,3 +102,15 @@ foreach(file IN LISTS unit_tests)
     get_filename_component(dir ${file} DIRECTORY)
     add_subdirectory(${dir})
 endforeach()
+
+# What CI looks at besides the tests.
+add_custom_target(tidy
+    COMMAND ${CMAKE_COMMAND} -DBUILD=${PROJECT_BINARY_DIR}/target -DSOURCE=${PROJECT_SOURCE_DIR}
+        -P ${PROJECT_SOURCE_DIR}/cmake/tidy.cmake
+    DEPENDS target USES_TERMINAL VERBATIM)
+find_program(CLANG_FORMAT clang-format)
+if(CLANG_FORMAT)
+    add_custom_target(format
+        COMMAND git ls-files -z *.cpp *.hpp | xargs -0 ${CLANG_FORMAT} -i
+        WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} COMMENT "Formatting all C++ files" VERBATIM)
+endif()

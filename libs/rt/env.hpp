@@ -16,15 +16,15 @@ namespace twain::rt {
 struct EnvEntry {
     enum class Kind : std::uint32_t { capability = 1, region = 2, setting = 3 };
     Kind kind;
-    std::uint32_t name;      // offset of a zero-terminated string in the page
-    std::uint64_t value;     // capability: slot; region: address; setting: offset of its text
-    std::uint64_t bytes;     // region: its size
+    std::uint32_t name;   // offset of a zero-terminated string in the page
+    std::uint64_t value;  // capability: slot; region: address; setting: offset of its text
+    std::uint64_t bytes;  // region: its size
 };
 
 struct EnvHeader {
     std::uint64_t magic;  // kEnvMagic
     std::uint32_t count;
-    std::uint32_t bytes;  // of the whole environment
+    std::uint32_t bytes;         // of the whole environment
     std::uint32_t process_name;  // string offset
     std::uint32_t system_name;
     // EnvEntry entries[count] follow
@@ -37,9 +37,9 @@ struct Region {
 };
 
 // Reads the page that lies at kEnvAddress. Each look-up is linear; programs call them once, at start.
-std::uint32_t slot(std::string_view name);                       // panics with the name if there is none
+std::uint32_t slot(std::string_view name);  // panics with the name if there is none
 std::optional<std::uint32_t> find_slot(std::string_view name);
-Region region(std::string_view name);                            // panics with the name if there is none
+Region region(std::string_view name);  // panics with the name if there is none
 std::optional<Region> find_region(std::string_view name);
 std::string_view setting(std::string_view key, std::string_view otherwise = {});
 std::string_view process_name();

@@ -9,7 +9,8 @@
 namespace twain::rt {
 
 // Writes "NAME: panic: why" into the kernel log if the process holds the capability `klog` (the root task:
-// always), then faults on purpose: the supervisor reports the process and its address, and only it stops.
+// always), then faults on purpose: the supervisor reports the process, and only it stops. The fault's registers
+// say where the text is: x0 address and x1 bytes of `why`, x2 and x3 of `detail`.
 [[noreturn]] void panic(std::string_view why, std::string_view detail = {});
 
 // Writes text into the kernel log; without the capability nothing happens. Lines of several threads may mix.

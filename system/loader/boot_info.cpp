@@ -33,8 +33,8 @@ void choose_ram(const RangeSet& ram, const abi::Range& image, abi::BootInfo& inf
 
 }  // namespace
 
-const char* fill_boot_info(const Packed& packed, const PackedKernel& kernel, const Machine& machine,
-                           std::uint64_t base, abi::BootInfo& info) {
+const char* fill_boot_info(const Packed& packed, const PackedKernel& kernel, const Machine& machine, std::uint64_t base,
+                           abi::BootInfo& info) {
     info = {};
     info.magic = abi::kBootMagic;
     info.version = abi::kVersion;

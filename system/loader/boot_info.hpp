@@ -12,7 +12,7 @@ namespace twain::loader {
 
 // `base`: where the image lies. The packed header comes with the image and is trusted.
 // Null: done; else why the image cannot run at that place.
-const char* fill_boot_info(const Packed& packed, const PackedKernel& kernel, const Machine& machine,
-                           std::uint64_t base, abi::BootInfo& info);
+const char* fill_boot_info(const Packed& packed, const PackedKernel& kernel, const Machine& machine, std::uint64_t base,
+                           abi::BootInfo& info);
 
 }  // namespace twain::loader

@@ -114,15 +114,21 @@ void require_expected(const Console& console, const Expectation& expect, const v
     require_expected(console, packed.expect, tree);
     const PackedKernel& kernel = packed.kernels[level - 1];
     if (kernel.offset == 0) {
-        refuse(console, level == 1 ? "entered at EL1, but the image holds a kernel for EL2 only (QEMU: -M virt,virtualization=on)"
-                                   : "entered at EL2, but the image holds a kernel for EL1 only");
+        refuse(console,
+               level == 1
+                   ? "entered at EL1, but the image holds a kernel for EL2 only (QEMU: -M virt,virtualization=on)"
+                   : "entered at EL2, but the image holds a kernel for EL1 only");
     }
     problem = fill_boot_info(packed, kernel, machine, base, boot_page.info);
     if (problem != nullptr) {
         refuse(console, problem);
     }
     if ((packed.flags & 1) != 0) {
-        console.text("twain: ").number(machine.core_count).text(" cores, ").mega(machine.ram.total()).text(" RAM, GICv");
+        console.text("twain: ")
+            .number(machine.core_count)
+            .text(" cores, ")
+            .mega(machine.ram.total())
+            .text(" RAM, GICv");
         console.number(machine.gic.version).text(", kernel at ").hex(boot_page.info.kernel.base).text("\n");
     }
     loader_clean(base, static_cast<std::uint64_t>(loader_end - loader_head));
@@ -137,6 +143,12 @@ void loader_main(const void* tree, std::uint64_t base, unsigned level) { twain::
 void loader_exception(std::uint64_t esr, std::uint64_t elr, std::uint64_t far) {
     const auto base = reinterpret_cast<std::uint64_t>(loader_head);
     twain::loader::Console{twain::loader::console_base}
-        .text("twain: the loader failed: ESR ").hex(esr).text(" at +").hex(elr - base).text(", address ").hex(far).text("\n");
+        .text("twain: the loader failed: ESR ")
+        .hex(esr)
+        .text(" at +")
+        .hex(elr - base)
+        .text(", address ")
+        .hex(far)
+        .text("\n");
     twain::loader::stop(twain::loader::Conduit::none);
 }

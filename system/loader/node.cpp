@@ -7,7 +7,7 @@
 namespace twain::loader {
 namespace {
 
-constexpr unsigned kMaxDepth = 8;  // of buses with `ranges`
+constexpr unsigned kMaxDepth = 8;                        // of buses with `ranges`
 constexpr std::uint32_t kFirstPpi = 16, kFirstSpi = 32;  // GIC architecture: INTIDs
 
 std::string_view terminated(const void* data, int bytes) {

@@ -15,7 +15,7 @@ namespace twain::loader {
 inline constexpr std::uint64_t kPackedMagic = 0x314b504e49415754;  // "TWAINPK1"
 inline constexpr std::uint32_t kPackedVersion = 1;
 
-struct PackedKernel {  // offset 0: there is none for this exception level
+struct PackedKernel {      // offset 0: there is none for this exception level
     std::uint64_t offset;  // multiple of 2 MB
     std::uint64_t file_bytes;
     std::uint64_t memory_bytes;

@@ -19,7 +19,7 @@ struct Gic {
     std::uint32_t version = 0;  // 2, 3; 0: none that is known
     std::uint32_t maintenance_intid = 0;
     abi::Range distributor{};
-    abi::Range redistributors{};  // version 2: the CPU interface
+    abi::Range redistributors{};   // version 2: the CPU interface
     abi::Range virtual_control{};  // version 2: GICH
     abi::Range virtual_cpu{};      // version 2: GICV
 };

@@ -8,7 +8,8 @@
 #include "loader/console.hpp"
 
 extern "C" {
-[[noreturn]] void fake_main(const twain::abi::BootInfo* info, std::uint64_t level, std::uint64_t sctlr, std::uint64_t place);
+[[noreturn]] void fake_main(const twain::abi::BootInfo* info, std::uint64_t level, std::uint64_t sctlr,
+                            std::uint64_t place);
 [[noreturn]] void fake_power_off(std::uint64_t conduit);
 }
 
@@ -19,7 +20,9 @@ using twain::loader::Console;
 
 struct Teller {
     Console console;
-    void line(const char* key, std::uint64_t value) const { console.text("@").text(key).text(" ").hex(value).text("\n"); }
+    void line(const char* key, std::uint64_t value) const {
+        console.text("@").text(key).text(" ").hex(value).text("\n");
+    }
     void range(const char* key, const Range& range) const {
         console.text("@").text(key).text(" ").hex(range.base).text(" ").hex(range.bytes).text("\n");
     }

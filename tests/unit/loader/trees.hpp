@@ -82,7 +82,8 @@ public:
             value.push_back(cpu_to_fdt32(cell));
         }
         edit([&](void* tree) {
-            REQUIRE(fdt_setprop(tree, node(tree, path), property, value.data(), static_cast<int>(4 * value.size())) == 0);
+            REQUIRE(fdt_setprop(tree, node(tree, path), property, value.data(), static_cast<int>(4 * value.size())) ==
+                    0);
         });
     }
     void set(const std::string& path, const char* property, const char* text) {
