@@ -120,6 +120,7 @@ void Console::close_open() {
         output_.put("\r\n");
     }
     open_ = kNobody;
+    closed_ = now_ + 1;  // 0: never
 }
 
 // Writes the line of `source` as a complete one and begins a new one.
@@ -138,12 +139,12 @@ void Console::finish_line(unsigned source) {
     s.announced = true;
 }
 
-// Shows the unfinished line of whoever has the keyboard.
-void Console::settle() {
+// Shows the unfinished line of whoever has the keyboard, with the cursor where it belongs.
+void Console::show_now() {
     if (supervisor_line_) {
         return;
     }
-    const unsigned owner = focus_ == kSupervisor ? kEditor : focus_;
+    const unsigned owner = typist();
     Source& s = sources_[owner];
     if (open_ == kNobody) {
         if (s.line.empty()) {
@@ -170,13 +171,14 @@ void Console::notice(unsigned source, std::string_view text) {
 void Console::report(unsigned source, std::string_view text) {
     if (source <= guests_ && !supervisor_line_ && output_.space() >= kWorst) {
         notice(source, text);
-        settle();
+        show_now();
     }
 }
 
 // --- output of the sources -------------------------------------------------------------------
 
 std::size_t Console::print(unsigned source, std::string_view bytes, Milliseconds now) {
+    now_ = now;
     if (bytes.empty() || source > guests_) {
         return bytes.size();
     }
@@ -207,7 +209,6 @@ std::size_t Console::print_supervisor(std::string_view bytes, Milliseconds now) 
         }
     }
     s.changed = now;
-    settle();
     return done;
 }
 
@@ -272,11 +273,14 @@ std::size_t Console::print_guest(unsigned source, std::string_view bytes, Millis
     if (done != 0) {
         s.changed = now;
     }
-    settle();
+    if (open_ == source) {  // an echo goes out at once
+        draw_open();
+    }
     return done;
 }
 
 Milliseconds Console::tick(Milliseconds now) {
+    now_ = now;
     Milliseconds next = 0;
     const auto due = [&](Milliseconds at) {
         if (at <= now) {
@@ -317,7 +321,11 @@ Milliseconds Console::tick(Milliseconds now) {
             s.announced = true;
         }
     }
-    settle();
+    const Source& s = sources_[typist()];
+    const bool shown = open_ == kNobody ? s.line.empty() : at_ == s.line.cursor() && shown_ == s.line.size();
+    if (!shown && output_.space() >= kWorst && due(s.changed + kPromptPause) && (closed_ == 0 || due(closed_ + kRedrawPause))) {
+        show_now();
+    }
     return next;
 }
 
@@ -346,7 +354,7 @@ void Console::set_focus(unsigned source) {
         output_.put(std::string_view{s.label, s.label_bytes});
         output_.put("\r\n");
     }
-    settle();
+    show_now();
 }
 
 void Console::help() {
@@ -360,7 +368,7 @@ void Console::help() {
         output_.put(i == focus_ ? " (now)\r\n" : "\r\n");
     }
     notice(kSupervisor, "Ctrl-A 0: supervisor   Ctrl-A a: send Ctrl-A   Ctrl-A x: quit   Ctrl-A ?: this help");
-    settle();
+    show_now();
 }
 
 KeyResult Console::editor_key(char c) {
@@ -386,7 +394,7 @@ KeyResult Console::editor_key(char c) {
         command_[command_bytes_++] = c;
         line.put(static_cast<unsigned char>(c));
     }
-    settle();
+    show_now();
     return result;
 }
 
@@ -398,7 +406,7 @@ KeyResult Console::silent_key(char c) {
         result.command = {command_, command_bytes_};
         if (focus_ == kSupervisor) {
             editor_begin();
-            settle();
+            show_now();
         }
     } else if (command_bytes_ < kCommand) {
         command_[command_bytes_++] = c;
@@ -431,7 +439,7 @@ KeyResult Console::key(char c) {
             set_focus(source);
         } else {
             notice(kSupervisor, "no such guest");
-            settle();
+            show_now();
         }
     } else if (c == 'a' || c == kCtrlA) {
         if (focus_ != kSupervisor) {
@@ -446,7 +454,7 @@ KeyResult Console::key(char c) {
         command_bytes_ = 0;
     } else {
         notice(kSupervisor, "Ctrl-A ? helps");
-        settle();
+        show_now();
     }
     return result;
 }

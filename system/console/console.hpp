@@ -4,9 +4,10 @@
 // The console: several guests and the supervisor on one terminal. Portable; main.cpp connects it with rings.
 //
 // Output. Every line on the terminal begins with the tag of who printed it: `[business] text`. A line is written in one
-// piece when it is complete. Only the line of whoever has the keyboard is shown while it grows (a prompt, an
-// echo); if somebody else prints, it is taken away and drawn again below (`\r`, ESC [ K). Unfinished lines of the
-// others are shown, with a `…` at the end, when nothing has come for a while, and again in full when complete.
+// piece when it is complete. Only the line of whoever has the keyboard is shown while it grows (a prompt, an echo), as
+// soon as it pauses for a moment; if somebody else prints, it is taken away and drawn again below (`\r`, ESC [ K).
+// Unfinished lines of the others are shown, with a `…` at the end, when nothing has come for a while, and
+// again in full when complete.
 // A line longer than the buffer goes on in lines whose tag is `[business]>`.
 //
 // Keyboard. Ctrl-A 1, 2, ... chooses a guest, Ctrl-A 0 the supervisor, Ctrl-A a sends Ctrl-A, Ctrl-A x quits, Ctrl-A ? helps.
@@ -38,7 +39,9 @@ Color parse_color(std::string_view text);
 inline constexpr unsigned kMaxGuests = 8;
 inline constexpr unsigned kSupervisor = 0;  // source number; guests are 1.. in key order
 
-inline constexpr Milliseconds kIdleFlush = 200;        // until an unfinished line is shown
+inline constexpr Milliseconds kPromptPause = 10;       // until the unfinished line of whoever has the keyboard is shown
+inline constexpr Milliseconds kRedrawPause = 50;       // until it is drawn again after others have printed
+inline constexpr Milliseconds kIdleFlush = 200;        // until an unfinished line of another is shown
 inline constexpr Milliseconds kSupervisorPatience = 1000;  // until its unfinished line no longer holds up the guests
 inline constexpr std::uint64_t kBytesPerMillisecond = 64;
 inline constexpr std::uint64_t kBurstBytes = 256 * 1024;
@@ -117,7 +120,8 @@ private:
     void finish_line(unsigned source);
     void close_open();
     void draw_open();
-    void settle();
+    void show_now();
+    unsigned typist() const { return focus_ == kSupervisor ? kEditor : focus_; }
     void set_focus(unsigned source);
     void help();
     void editor_begin();
@@ -131,6 +135,8 @@ private:
     unsigned open_ = kNobody;     // whose unfinished line stands on the terminal
     std::size_t shown_ = 0;       // its cells on the terminal
     std::size_t at_ = 0;          // where the terminal's cursor is
+    Milliseconds now_ = 0;        // of the last call that said
+    Milliseconds closed_ = 0;     // when a line was last taken away
     bool supervisor_line_ = false;  // the supervisor is in the middle of a line
     bool prefix_ = false;         // Ctrl-A was pressed
     bool silent_ = false;         // Ctrl-A : was pressed
