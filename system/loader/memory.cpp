@@ -6,6 +6,18 @@
 #include <cstddef>
 #include <cstdint>
 
+namespace std {
+
+// Code that cannot be reached, which only an optimizing compiler sees.
+[[noreturn]] void __throw_out_of_range_fmt(const char*, ...);
+void __throw_out_of_range_fmt(const char*, ...) {
+    asm volatile("udf #0");
+    for (;;) {
+    }
+}
+
+}  // namespace std
+
 extern "C" {
 
 void* memcpy(void* to, const void* from, std::size_t bytes);
