@@ -50,6 +50,7 @@ Status create_any(Invocation& call) {
     const auto slot = call.destination(3);
     if (!slot.ok()) return slot.status();
     Slot& to = *slot.value();
+    if (call.arg(2) > 0xff) return {Error::bad_arg, 2};
     switch (static_cast<Type>(call.arg(2))) {
         case Type::cspace: return create<CSpace>(call, to, [](CSpace&) -> Status { return {}; });
         case Type::space: {

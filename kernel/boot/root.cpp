@@ -118,7 +118,8 @@ void start_root(Cpu& cpu, Phys boot_page) {
     const StructureLock lock;
     Root root(pool);
     Slot& pool_slot = root.give(abi::kRootPool, pool, nullptr);
-    Slot& cspace_slot = root.give(abi::kRootCSpace, root.cspace(), &pool_slot);
+    // Not a child of the pool: the pool's capability lies in it, so removing either would lead to the other.
+    Slot& cspace_slot = root.give(abi::kRootCSpace, root.cspace(), nullptr);
     auto& space = root.object<Space>();
     if (!space.init(abi::SpaceKind::host)) panic("no memory for the root task", 0);
     Slot& space_slot = root.give(abi::kRootSpace, space, &pool_slot);
