@@ -284,10 +284,10 @@ Status invoke_sched(Invocation& call, u32 method) {
     auto& sched = call.object<Sched>();
     if (const Status status = call.need(rights::sched_configure); !status.ok()) return status;
     if (method == abi::sched::configure) {
-        if (sched.bound && sched.bound->state != State::stopped) return {Error::busy, 0};
-        if (sched.armed()) return {Error::busy, 0};
-        if (const Status status = set_sched(call, sched, 2); !status.ok()) return status;
-        if (sched.bound) sched.bound->core = sched.core;
+        Sched wanted = Sched();
+        if (const Status status = set_sched(call, wanted, 2); !status.ok()) return status;
+        if (wanted.core != sched.core && sched.bound && sched.bound->state != State::stopped) return {Error::busy, 0};
+        reconfigure(sched, wanted);
         return {};
     }
     if (method != abi::sched::stat) return {Error::bad_method, 1};

@@ -29,9 +29,11 @@ u64 physical(const void* in_image) { return reinterpret_cast<u64>(in_image) - la
 void init_cpu(Cpu& cpu, CpuId id) {
     new (&cpu) Cpu();
     cpu.id = id;
+    cpu.one = 1;
+    cpu.generation = 1;
     cpu.mpidr = boot.mpidr[id];
     Regime::Cpu::write(reinterpret_cast<u64>(&cpu));
-    gic::init_core(id, cpu.mpidr, {boot.maintenance_intid, boot.timer_hyp_intid, boot.timer_virt_intid});
+    gic::init_core(id, cpu.mpidr, {boot.maintenance_intid, boot.*Regime::kTimerIntid, boot.timer_virt_intid});
     machine::set_timer(abi::kForever);
     cpu.since = machine::now();
     cpu.hazard = kReschedule;

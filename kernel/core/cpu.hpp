@@ -16,20 +16,21 @@ struct Request {
 };
 
 struct Cpu {
-    // entry.S knows these four by offset.
+    // entry.S and fastpath.S know these by offset.
     Frame* frame;       // where the registers of what runs in user mode belong
     u64 guest_mode;     // nonzero: `frame` is a vCPU state page, and the syndrome of its return is set already
     u64 hazard;         // nonzero: look at the queues before going back to user mode
-    u64 fault_depth;    // panic within panic
-
-    CpuId id;
-    u32 reserved;
+    u64 fpu_on;         // nonzero: FP registers may be used now without a trap
     Thread* current;    // nullptr: idle
+    CpuId id;
+    u32 one;            // with `id`: what Endpoint::core and receivers read as if this core may receive there
+    u64 translation;    // what the translation base register for user mode holds
+    u64 generation;     // of tags, see machine::SpaceTag
+
     Sched* sched;       // whose budget is being used
     Ticks since;        // from when on
     Vcpu* loaded;       // whose EL1 registers, timer and list registers are in the core
     void* fpu_owner;    // thread or vCPU whose FP registers are in the core
-    bool fpu_on;        // they may be used now without a trap
     u64 ready_levels;   // bitmap of non-empty queues
     Queue<Thread> ready[abi::sched::kPriorities];
     TimerQueue timers;

@@ -13,6 +13,7 @@ class CSpace : public Object {
 public:
     static constexpr Type kType = Type::cspace;
     static constexpr u32 kLeafSlots = kPage / sizeof(Slot);
+    static constexpr std::size_t kLeavesOffset = sizeof(Object);  // for assembly
     static constexpr u32 kLeaves = abi::cspace::kSlots / kLeafSlots;
 
     // Lock-free: a missing slot reads as empty.

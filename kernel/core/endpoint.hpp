@@ -19,7 +19,7 @@ public:
     static constexpr Type kType = Type::endpoint;
     Queue<Thread> waiting;   // callers, or receivers
     CpuId core;
-    bool receivers;          // what `waiting` holds
+    u32 receivers;           // what `waiting` holds: 1 receivers, 0 callers
 };
 
 // The right to answer one caller later.

@@ -4,7 +4,7 @@
 #include "kernel/core/ipc.hpp"
 
 #include "kernel/core/guest.hpp"
-#include "kernel/core/scheduler.hpp"
+#include "kernel/core/switch_to.hpp"
 #include "kernel/core/transfer.hpp"
 #include "machine.hpp"
 
@@ -194,7 +194,7 @@ Thread* next_caller(Cpu& cpu, Endpoint& endpoint, const Thread& server) {
 }
 
 void enqueue(Endpoint& endpoint, Thread& thread, bool receiver) {
-    endpoint.receivers = receiver;
+    endpoint.receivers = receiver ? 1 : 0;
     endpoint.waiting.push_back(thread);
     thread.endpoint = &endpoint;
 }

@@ -8,7 +8,8 @@
 //  |  level 1 |  level 2 |  level 3 |  offset  |     1 GiB, 2 MiB and 4 KiB descriptors
 //  +----------+----------+----------+----------+
 //
-// Format supplies the attribute bits; the walker is the same for every regime. A valid descriptor is never
+// Format supplies the attribute bits; the walker is the same for every regime. Where a format has kTopLevel, the
+// processor wants a level 0 above this, whose first entry leads here. A valid descriptor is never
 // replaced by another valid one, so break-before-make holds by construction: map refuses, unmap clears.
 #pragma once
 
@@ -31,9 +32,17 @@ public:
 
     bool init(Pool& pool) {
         root_ = static_cast<Entry*>(pool.allocate(kTableOrder));
+        if constexpr (kTop) {
+            top_ = static_cast<Entry*>(root_ ? pool.allocate(kTableOrder) : nullptr);
+            if (!top_) {
+                free_all(pool);
+                return false;
+            }
+            top_[0] = machine::to_phys(root_).value | kTable | kValid;
+        }
         return root_ != nullptr;
     }
-    Phys root() const { return machine::to_phys(root_); }
+    Phys root() const { return machine::to_phys(kTop ? top_ : root_); }
 
     // Writes one descriptor, the largest that alignment and length allow. All 4K multiples.
     Step map_step(Pool& pool, Virt at, Phys to, u64 bytes, u8 rights, bool device) {
@@ -85,10 +94,13 @@ public:
         }
         pool.free(root_, kTableOrder);
         root_ = nullptr;
+        if (top_) pool.free(top_, kTableOrder);
+        top_ = nullptr;
     }
 
 private:
     static constexpr unsigned kTableOrder = Pool::kOrders - 1;
+    static constexpr bool kTop = requires { Format::kTopLevel; };
     static constexpr unsigned shift_of(unsigned level) { return 39 - 9 * level; }
     static unsigned index(Virt at, unsigned shift) { return static_cast<unsigned>(at.value >> shift) & (kEntries - 1); }
     static Entry* table_of(Entry entry) { return static_cast<Entry*>(machine::to_virt(Phys{entry & kAddress})); }
@@ -123,6 +135,7 @@ private:
     }
 
     Entry* root_;
+    Entry* top_;
 };
 
 }  // namespace twain::kernel

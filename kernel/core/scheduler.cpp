@@ -5,6 +5,7 @@
 
 #include "kernel/core/guest.hpp"
 #include "kernel/core/ipc.hpp"
+#include "kernel/core/switch_to.hpp"
 #include "machine.hpp"
 
 namespace twain::kernel {
@@ -113,6 +114,38 @@ void program_timer(Cpu& cpu) {
     machine::set_timer(next);
 }
 
+void reconfigure(Sched& sched, const Sched& wanted) {
+    struct Change {
+        Sched& sched;
+        const Sched& wanted;
+    } change{sched, wanted};
+    run_on(
+        sched.core,
+        [](void* argument) {
+            const Change& work = *static_cast<Change*>(argument);
+            Cpu& cpu = machine::cpu();
+            Sched& changed = work.sched;
+            if (cpu.sched == &changed) charge(cpu, machine::now());
+            cpu.timers.remove(changed);
+            changed.budget = changed.left = work.wanted.budget;
+            changed.period = work.wanted.period;
+            changed.renew = 0;
+            changed.exhausted = false;
+            changed.priority = work.wanted.priority;
+            changed.hard = work.wanted.hard;
+            Thread* user = changed.user;
+            if (user && user->active == &changed && user->runnable() && user != cpu.current) {
+                remove_ready(cpu, *user);
+                make_ready(cpu, *user);
+            }
+            cpu.hazard |= kReschedule;
+            program_timer(cpu);
+        },
+        &change);
+    sched.core = wanted.core;
+    if (sched.bound) sched.bound->core = wanted.core;
+}
+
 void arm(Cpu& cpu, Timer& timer, Ticks deadline) {
     cpu.timers.remove(timer);
     cpu.timers.insert(timer, deadline);
@@ -121,18 +154,10 @@ void arm(Cpu& cpu, Timer& timer, Ticks deadline) {
 
 void disarm(Cpu& cpu, Timer& timer) { cpu.timers.remove(timer); }
 
-void switch_to(Cpu& cpu, Thread& thread) {
-    if (cpu.guest_mode) [[unlikely]] guest_leave(cpu);
-    Thread* before = cpu.current;
-    cpu.current = &thread;
-    if (cpu.sched != thread.active) [[unlikely]] {
-        charge(cpu, machine::now());
-        cpu.sched = thread.active;
-        program_timer(cpu);
-    }
-    if (before != &thread) machine::switch_thread(cpu, before, thread);
-    cpu.frame = &thread.frame;
-    if (thread.vcpu) [[unlikely]] guest_enter(cpu, thread);
+void switch_budget(Cpu& cpu, Thread& thread) {
+    charge(cpu, machine::now());
+    cpu.sched = thread.active;
+    program_timer(cpu);
 }
 
 void leave_current(Cpu& cpu) {

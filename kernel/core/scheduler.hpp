@@ -13,8 +13,8 @@ namespace twain::kernel {
 void make_ready(Cpu& cpu, Thread& thread, bool front = false);
 void remove_ready(Cpu& cpu, Thread& thread);
 
-// Gives `thread` the processor now; the current thread must already have been put where it belongs.
-void switch_to(Cpu& cpu, Thread& thread);
+// Ends the running scheduling context's time and begins that of the thread. See switch_to.hpp for the rest.
+void switch_budget(Cpu& cpu, Thread& thread);
 
 // The current thread stops being current (it blocks, stops, or goes back to the queue).
 void leave_current(Cpu& cpu);
@@ -31,6 +31,10 @@ void program_timer(Cpu& cpu);
 
 // Charges the running scheduling context up to now.
 void charge(Cpu& cpu, Ticks now);
+
+// Gives a scheduling context the parameters of another. Its core may change only while its thread is stopped.
+// Structure lock.
+void reconfigure(Sched& sched, const Sched& wanted);
 
 void arm(Cpu& cpu, Timer& timer, Ticks deadline);
 void disarm(Cpu& cpu, Timer& timer);

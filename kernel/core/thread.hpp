@@ -31,26 +31,28 @@ public:
     // References, held as derived capabilities so that removing the object removes the reference.
     enum Ref : unsigned { ref_cspace, ref_space, ref_fault, ref_sched, ref_note, kRefs };
 
-    Frame frame;
+    alignas(16) Frame frame;  // entry.S stores through the stack pointer
+    // What a message touches, in the order in which fastpath.S wants it in pairs.
     CSpace* cspace;
+    Sched* sched;        // its own
+    Sched* active;       // what it runs on now: its own, or its caller's; nullptr: lent, or it has none
+    Sched* lent;         // what it lent to its server
+    Thread* caller;      // whom it is to answer
+    Endpoint* endpoint;  // in whose queue it stands
+    Thread* server;      // who is to answer it
+    Notification* note;  // bound, or waited for
     Space* space;
-    Sched* sched;       // its own
-    Sched* active;      // what it runs on now: its own, or its caller's; nullptr: lent, or it has none
-    Sched* lent;        // what it lent to its server
-    Thread* caller;     // whom it is to answer
-    Thread* server;     // who is to answer it
-    Endpoint* endpoint; // in whose queue it stands
-    Reply* reply;       // which object holds the right to answer it
-    Notification* note; // bound, or waited for
-    Vcpu* vcpu;         // the guest it is running
-    u64 badge;          // of the call that it makes
-    u64 thread_pointer; // TPIDR_EL0 while it does not run
-    machine::FpuState* fpu;
-    Thread* mail;       // next in a core's mailbox
-    State state;
-    bool bound;         // `note` is bound, not only waited for
-    u8 mailed;          // in a mailbox
+    u64 thread_pointer;  // TPIDR_EL0 while it does not run
     abi::FaultKind fault;
+    State state;
+    bool bound;          // `note` is bound, not only waited for
+    u8 mailed;           // in a mailbox
+
+    Reply* reply;        // which object holds the right to answer it
+    Vcpu* vcpu;          // the guest it is running
+    u64 badge;           // of the call that it makes
+    machine::FpuState* fpu;
+    Thread* mail;        // next in a core's mailbox
     u32 receive_slot;
     CpuId core;
     u64 fault_syndrome;

@@ -17,6 +17,7 @@ public:
     Kind kind() const { return kind_; }
     Ticks deadline() const { return deadline_; }
     bool armed() const { return rank_ != 0; }
+    static constexpr std::size_t kRankOffset = 32;  // for assembly
 
 private:
     friend class TimerQueue;
@@ -34,6 +35,8 @@ class TimerOf : public Timer {
 protected:
     constexpr TimerOf() : Timer(K) {}
 };
+
+static_assert(sizeof(Timer) == Timer::kRankOffset + 8);
 
 class TimerQueue {
 public:

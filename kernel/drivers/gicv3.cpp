@@ -75,14 +75,12 @@ void init_core(CpuId core, u64 mpidr, const PrivateIntids& intids) {
     own.write(kGroup, ~0u);
     for (u32 i = 0; i < 32; i += 4) own.write(kPriority + i, kPriorities);
     own.write(kSetEnable, 1u << kIpi | 1u << intids.maintenance | 1u << intids.timer | 1u << intids.guest_timer);
-    reg::ICC_SRE_EL2::write(0xf);
-    isb();
+    Regime::enable_gic();
     reg::ICC_SRE_EL1::write(0x7);
     isb();
     reg::ICC_PMR_EL1::write(0xff);
     reg::ICC_CTLR_EL1::write(1 << 1);  // EOI mode 1
     reg::ICC_IGRPEN1_EL1::write(1);
-    reg::ICH_HCR_EL2::write(0);
     isb();
 }
 

@@ -4,23 +4,23 @@
 // Exceptions. While a process or a guest runs, SP is the address of its Frame (kernel/core/thread.hpp, or the
 // start of a vCPU state page), so registers are stored without a detour. The kernel stack ends at the core's Cpu.
 #include "regime.inc"
-
-.set FRAME_SP, 248
-.set FRAME_PC, 256
-.set CPU_HAZARD, 16
+#include "offsets.inc"
 
 .macro vector name
     .balign 0x80
     b       \name
 .endm
 
-.macro store_first
+.macro store_first          // enough to look at the syndrome
+    str     x30, [sp, #240]
+    stp     x28, x29, [sp, #224]
+.endm
+
+.macro store_message
     stp     x0, x1, [sp, #0]
     stp     x2, x3, [sp, #16]
     stp     x4, x5, [sp, #32]
     stp     x6, x7, [sp, #48]
-    stp     x28, x29, [sp, #224]
-    str     x30, [sp, #240]
 .endm
 
 .macro store_destroyed      // what a system call need not keep
@@ -73,14 +73,23 @@ vectors:
 user_sync:
     store_first
     mrs     x28, ESR_ELx
-    lsr     x29, x28, #26
-    cmp     x29, #0x15          // SVC, AArch64
+    mov     w29, #0x56000000    // SVC #0 of AArch64
+    sub     w29, w28, w29
+    cmp     w29, #1
+    b.lo    fast_call
+    b.eq    fast_reply_wait
+    lsr     w29, w28, #24
+    cmp     w29, #0x56
     b.ne    1f
+    .global slow_syscall
+slow_syscall:
+    store_message
     store_kept
     and     x1, x28, #0xffff
     bl      handle_syscall
     b       return_to_user
-1:  store_destroyed
+1:  store_message
+    store_destroyed
     store_kept
     mov     x1, x28
     bl      handle_trap
@@ -88,6 +97,7 @@ user_sync:
 
 user_irq:
     store_first
+    store_message
     store_destroyed
     store_kept
     bl      handle_interrupts
@@ -96,6 +106,7 @@ user_irq:
 user_serror:
 user_aarch32:
     store_first
+    store_message
     store_destroyed
     mrs     x28, ESR_ELx
     store_kept

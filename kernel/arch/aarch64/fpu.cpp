@@ -16,7 +16,7 @@ namespace {
 
 void set_trap(Cpu& cpu, bool trap) {
     cpu.fpu_on = !trap;
-    reg::CPTR_EL2::write(kCptrBase | (trap ? kCptrFpTrap : 0));
+    Regime::trap_fp(trap);
 }
 
 }  // namespace

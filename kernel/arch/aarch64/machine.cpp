@@ -70,13 +70,6 @@ Ticks ns_to_ticks(u64 ns) {
     return ns / 1'000'000'000 * frequency + ns % 1'000'000'000 * frequency / 1'000'000'000;
 }
 
-void switch_thread(Cpu& cpu, Thread* before, Thread& after) {
-    if (before) before->thread_pointer = reg::TPIDR_EL0::read();
-    reg::TPIDR_EL0::write(after.thread_pointer);
-    if (!before || before->vcpu || before->space != after.space) activate(*after.space);
-    fpu_offer(cpu, after.fpu);
-}
-
 void leave_thread(Cpu&, Thread& thread) { thread.thread_pointer = reg::TPIDR_EL0::read(); }
 
 void forget_thread(Thread& thread) {
@@ -153,7 +146,7 @@ void handle_interrupts(Cpu& cpu) {
             serve_other_cores(cpu);
             continue;
         }
-        if (intid == boot.timer_hyp_intid) on_timer(cpu);
+        if (intid == boot.*Regime::kTimerIntid) on_timer(cpu);
         if (intid == boot.maintenance_intid) guest_maintenance(cpu);
         gic::deactivate(intid);
     }

@@ -58,11 +58,11 @@ inline void write_descriptor(u64& entry, u64 value) {
 void flush_walks();              // cached table entries of all spaces
 void flush_space(Space& space);  // all translations of one, on all cores
 void forget_space(Space& space);
-void activate(Space& space);
+void renew_tag(Space& space);      // its tag is of an old generation
 
 // Threads
 using FpuState = kernel::FpuState;
-void switch_thread(Cpu& cpu, Thread* before, Thread& after);  // thread pointer, space, FPU access
+// switch.hpp: switch_thread(cpu, before, after): thread pointer, space, FPU access
 void leave_thread(Cpu& cpu, Thread& thread);
 void forget_thread(Thread& thread);
 

@@ -31,7 +31,7 @@ unsigned edges_used;
 
 u64 address(const void* symbol) { return reinterpret_cast<u64>(symbol); }
 unsigned index(u64 virt, unsigned shift) { return static_cast<unsigned>(virt >> shift) & 511; }
-constexpr u64 kData = Regime::kNormal | Regime::kNoExecute | Regime::kAlways;
+constexpr u64 kData = Regime::kNormal | Regime::kNoExecute | Regime::kAlways | Regime::kLinear;
 
 // RAM in the linear map: gigabytes where they are full, two megabytes at the edges.
 void map_ram(u64 base, u64 end) {

@@ -49,7 +49,7 @@ void say(std::string_view text) { kSystem.log(text); }
 void finish(std::string_view text) {
     say(text);
     say("\n");
-    (void)kSystem.power(abi::kPowerOff);
+    (void)kSystem.power(abi::system::kPowerOff);
 }
 
 void need(sys::Status status, std::string_view what) {

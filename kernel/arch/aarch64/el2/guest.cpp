@@ -13,6 +13,7 @@
 #include "kernel/core/destroy.hpp"
 #include "kernel/drivers/gic.hpp"
 #include "regime.hpp"
+#include "switch.hpp"
 
 namespace twain::kernel {
 
@@ -294,7 +295,7 @@ void exit_to_vmm(Cpu& cpu, abi::Exit reason) {
     }
     to_host(cpu);
     finish(cpu, thread, static_cast<u64>(reason));
-    machine::activate(*thread.space);
+    machine::activate(cpu, *thread.space);
     fpu_offer(cpu, thread.fpu);
 }
 
@@ -327,7 +328,7 @@ void guest_enter(Cpu& cpu, Thread& thread) {
         vcpu.kick = 0;
         page.exit_reason = static_cast<u32>(abi::Exit::kicked);
         finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
-        machine::activate(*thread.space);
+        machine::activate(cpu, *thread.space);
         return;
     }
     if (cpu.loaded != &vcpu) load(cpu, vcpu);
@@ -339,7 +340,7 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     plan_interrupts(vcpu);
     guest_registers_in(page.el1);
     reg::HCR_EL2::write(kHcrGuest);
-    machine::activate(*vcpu.space);
+    machine::activate(cpu, *vcpu.space);
     fpu_offer(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
     // EL1t, EL1h or EL0t in AArch64; whatever else the page says becomes EL1h.
     const u64 pstate = page.pstate;

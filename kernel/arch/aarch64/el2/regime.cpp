@@ -42,7 +42,7 @@ void enable_kernel_regime(u64 root, u64 vectors) {
     reg::VTCR_EL2::write(u64{1} << 31 | range << 16 | 3 << 12 | 1 << 10 | 1 << 8 | 1 << 6 | 25);
     reg::VTTBR_EL2::write(0);
     reg::VBAR_EL2::write(vectors);
-    reg::CPTR_EL2::write(kCptrBase | kCptrFpTrap);
+    Regime::trap_fp(true);
     reg::HSTR_EL2::write(0);
     HACR_EL2::write(0);
     // Debug, trace and performance counters trap; all counters belong to the guest's (trapped) view.

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// ASIDs of processes and of guests' views; the translations that a guest space has beyond its own tables.
+#pragma once
+
+#include "kernel/core/space.hpp"
+
+namespace twain::kernel::machine {
+
+void flush_all();  // all translations of all cores
+
+// base: ASID and table. Gives it an ASID of the current generation.
+void renew_asid(u64& base, u64& generation, u64 root);
+
+// What was derived from a guest space's mappings goes when one of them does. Structure lock.
+void drop_shadows(Space& space);
+void free_shadows(Space& space);
+
+}  // namespace twain::kernel::machine

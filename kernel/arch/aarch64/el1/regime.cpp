@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Turning the core into the state that the kernel at EL1 wants.
+#include "regime.hpp"
+
+#include "kernel_tables.hpp"
+
+namespace twain::kernel {
+
+Regime::Roots kernel_regime_roots;
+
+namespace {
+
+using CNTP_CTL_EL0 = Regime::TimerControl;
+using OSLAR_EL1 = SysReg<2, 0, 1, 0, 4>;
+using ID_AA64DFR0_EL1 = SysReg<3, 0, 0, 5, 0>;
+constexpr u64 kCntkctl = 3;  // EL0 reads both counters, sets no timer
+constexpr u64 kMdscr = 1 << 12;  // EL0's debug channel traps
+
+struct alignas(kPage) Empty {
+    u64 entry[512];
+};
+Empty empty;
+
+u64 physical_range() {
+    const u64 range = reg::ID_AA64MMFR0_EL1::read() & 0xf;
+    return range > 5 ? 5 : range;  // 48 bits are enough
+}
+
+}  // namespace
+
+void flush_kernel_translations() {
+    asm volatile("tlbi vmalle1is" ::: "memory");
+    dsb_ish();
+    isb();
+}
+
+// Runs at physical addresses, all cores: the lower half is where they are, the upper half what the kernel is linked to.
+void enable_kernel_regime(u64 root, u64 vectors) {
+    Regime::roots() = {root, reinterpret_cast<u64>(&empty)};
+    reg::MAIR_EL1::write(0xff | 0x04 << 8);  // normal write-back; Device-nGnRE
+    // Both halves 48 bits, 4K, inner shareable write-back walks; ASIDs of TTBR1; the tag byte of EL0's addresses ignored.
+    constexpr u64 kWalks = 3 << 12 | 1 << 10 | 1 << 8 | 16;
+    reg::TCR_EL1::write(u64{1} << 37 | physical_range() << 32 | u64{2} << 30 | kWalks << 16 | 1 << 22 | kWalks);
+    reg::TTBR0_EL1::write(root);
+    reg::TTBR1_EL1::write(root);
+    reg::VBAR_EL1::write(vectors);
+    Regime::trap_fp(true);
+    const u64 pmu = ID_AA64DFR0_EL1::read() >> 8 & 0xf;
+    if (pmu != 0 && pmu != 0xf) reg::PMUSERENR_EL0::write(0);
+    OSLAR_EL1::write(0);
+    reg::MDSCR_EL1::write(kMdscr);
+    reg::CNTKCTL_EL1::write(kCntkctl);
+    reg::CNTV_CTL_EL0::write(0);
+    CNTP_CTL_EL0::write(0);
+    reg::TPIDRRO_EL0::write(0);
+    asm volatile("tlbi vmalle1\n ic iallu" ::: "memory");
+    dsb_sy();
+    isb();
+    reg::SCTLR_EL1::write(Regime::kSctlr);
+    isb();
+}
+
+}  // namespace twain::kernel
