@@ -119,10 +119,15 @@ class Demo:
         killed, other = self.info.guests[0], self.info.guests[1]
         session = self.session
         with self._step(f"the VMM of {killed.name} is killed and {other.name} lives on") as note:
+            begin = session.mark()
+            session.broker.type(killed.name, b"count\n")  # something to fall silent from
+            session.wait_for(killed.name, r".* tick 1", 30, begin)
             answer = session.ask(f"kill {killed.name}")
             self._check(answer.get("ok", True) and "error" not in answer, f"kill answered {answer}")
+            status, _ = session.run(other.name, "persona")  # what was on its way has arrived by now
+            self._check(status == 0, f"{other.name} answered with status {status}")
             start = session.mark()
-            status, _ = session.run(other.name, "persona && count 3")
+            status, _ = session.run(other.name, "count 3")
             self._check(status == 0, f"{other.name} answered with status {status}")
             silent = not any(line.tag == killed.name and line.text.strip() for line in session.broker.lines[start:])
             self._check(silent, f"{killed.name} still prints")
