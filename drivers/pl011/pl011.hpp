@@ -17,14 +17,16 @@ namespace twain::pl011 {
 
 // Register offsets and bits, DDI 0183 chapter 3.
 namespace reg {
-inline constexpr std::uint32_t kData = 0x00, kFlags = 0x18, kIntegerBaud = 0x24, kFractionBaud = 0x28, kLineControl = 0x2c,
-                               kControl = 0x30, kFifoLevel = 0x34, kMask = 0x38, kMasked = 0x40, kClear = 0x44;
+inline constexpr std::uint32_t kData = 0x00, kFlags = 0x18, kIntegerBaud = 0x24, kFractionBaud = 0x28,
+                               kLineControl = 0x2c, kControl = 0x30, kFifoLevel = 0x34, kMask = 0x38, kMasked = 0x40,
+                               kClear = 0x44;
 }  // namespace reg
 inline constexpr std::uint32_t kDataBreak = 1u << 10, kDataOverrun = 1u << 11;
 inline constexpr std::uint32_t kFlagReceiveEmpty = 1u << 4, kFlagTransmitFull = 1u << 5, kFlagTransmitEmpty = 1u << 7;
 inline constexpr std::uint32_t kLine8n1Fifo = (3u << 5) | (1u << 4);
 inline constexpr std::uint32_t kControlEnable = 1u | (1u << 8) | (1u << 9);  // UARTEN, TXE, RXE
-inline constexpr std::uint32_t kIntReceive = 1u << 4, kIntTransmit = 1u << 5, kIntReceiveTimeout = 1u << 6, kIntOverrun = 1u << 10;
+inline constexpr std::uint32_t kIntReceive = 1u << 4, kIntTransmit = 1u << 5, kIntReceiveTimeout = 1u << 6,
+                               kIntOverrun = 1u << 10;
 inline constexpr std::uint32_t kIntAll = 0x7ff;
 
 inline constexpr unsigned kFifoDepth = 32;     // DDI 0183 r1p5

@@ -62,8 +62,7 @@ public:
             return std::nullopt;
         }
         Entry entry;
-        copy_once(&entry,
-                  bytes_ + static_cast<std::size_t>(index_.head() & (index_.capacity() - 1)) * sizeof(Entry),
+        copy_once(&entry, bytes_ + static_cast<std::size_t>(index_.head() & (index_.capacity() - 1)) * sizeof(Entry),
                   sizeof(Entry));
         bell = index_.release(1);
         return entry;

@@ -57,8 +57,7 @@ inline std::uint64_t port_event(std::string_view ring) {
 class OutPort {
 public:
     OutPort() = default;
-    explicit OutPort(std::string_view name)
-        : ring(port_memory(name)), bell(port_bell(name)), event(port_event(name)) {}
+    explicit OutPort(std::string_view name) : ring(port_memory(name)), bell(port_bell(name)), event(port_event(name)) {}
 
     // Writes what fits and rings the bell if the peer sleeps. The number of bytes written.
     std::size_t write(std::string_view text) {
@@ -77,8 +76,7 @@ public:
 class InPort {
 public:
     InPort() = default;
-    explicit InPort(std::string_view name)
-        : ring(port_memory(name)), bell(port_bell(name)), event(port_event(name)) {}
+    explicit InPort(std::string_view name) : ring(port_memory(name)), bell(port_bell(name)), event(port_event(name)) {}
 
     // Reads what is there and rings the bell if the peer waits for space. The number of bytes read.
     std::size_t read(std::span<char> buffer) {

@@ -70,8 +70,8 @@ struct Endpoint : Handle {
     using Handle::Handle;
 
     [[gnu::always_inline]] Message call(const Message& m) const {
-        const Regs r = svc<abi::Sys::call>(
-            Regs{slot, m.tag, m.word[0], m.word[1], m.word[2], m.word[3], m.word[4], m.word[5]});
+        const Regs r =
+            svc<abi::Sys::call>(Regs{slot, m.tag, m.word[0], m.word[1], m.word[2], m.word[3], m.word[4], m.word[5]});
         return Message{r.x1, {r.x2, r.x3, r.x4, r.x5, r.x6, r.x7}};
     }
     // Answers the current caller, if there is one, and waits for the next message or the bound notification.
@@ -127,9 +127,7 @@ struct Vcpu : Handle {
         const std::uint64_t tag = svc<abi::Sys::vcpu_run>(slot, 0).x1;
         return {Status{tag}, static_cast<abi::Exit>(abi::tag_label(tag))};
     }
-    Status page(Memory memory, std::uint64_t offset = 0) const {
-        return invoke(abi::vcpu::page, memory.slot, offset);
-    }
+    Status page(Memory memory, std::uint64_t offset = 0) const { return invoke(abi::vcpu::page, memory.slot, offset); }
     Status kick(std::uint64_t reason) const { return invoke(abi::vcpu::kick, reason); }
     Status sync(std::uint32_t groups) const { return invoke(abi::vcpu::sync, groups); }
 };
@@ -178,9 +176,8 @@ struct CSpace : Handle {
     Status revoke(Slot s) const { return invoke(abi::cspace::revoke, s); }
     Result<Info> inspect(Slot s) const {
         const Regs r = invoke_regs(abi::cspace::inspect, s);
-        return {Status{r.x1},
-                Info{static_cast<abi::Type>(r.x2 & 0xff), static_cast<Rights>(r.x2 >> 8), r.x2 & ~std::uint64_t{0xffff},
-                     r.x3, r.x4, r.x5, r.x6, r.x7}};
+        return {Status{r.x1}, Info{static_cast<abi::Type>(r.x2 & 0xff), static_cast<Rights>(r.x2 >> 8),
+                                   r.x2 & ~std::uint64_t{0xffff}, r.x3, r.x4, r.x5, r.x6, r.x7}};
     }
 };
 
@@ -205,8 +202,8 @@ struct Thread : Handle {
     Status receive(Slot s) const { return invoke(abi::thread::receive, s); }
     Result<State> state() const {
         const Regs r = invoke_regs(abi::thread::state);
-        return {Status{r.x1}, State{static_cast<abi::ThreadState>(r.x2), static_cast<abi::FaultKind>(r.x3), r.x4, r.x5,
-                                    r.x6, r.x7}};
+        return {Status{r.x1},
+                State{static_cast<abi::ThreadState>(r.x2), static_cast<abi::FaultKind>(r.x3), r.x4, r.x5, r.x6, r.x7}};
     }
     // Five registers from `first` on: 0..30 Xn, 31 SP, 32 PC, 33 PSTATE, 34 TPIDR_EL0.
     Status read(unsigned first, std::uint64_t (&values)[5]) const {

@@ -323,7 +323,8 @@ Milliseconds Console::tick(Milliseconds now) {
     }
     const Source& s = sources_[typist()];
     const bool shown = open_ == kNobody ? s.line.empty() : at_ == s.line.cursor() && shown_ == s.line.size();
-    if (!shown && output_.space() >= kWorst && due(s.changed + kPromptPause) && (closed_ == 0 || due(closed_ + kRedrawPause))) {
+    if (!shown && output_.space() >= kWorst && due(s.changed + kPromptPause) &&
+        (closed_ == 0 || due(closed_ + kRedrawPause))) {
         show_now();
     }
     return next;

@@ -39,9 +39,9 @@ Color parse_color(std::string_view text);
 inline constexpr unsigned kMaxGuests = 8;
 inline constexpr unsigned kSupervisor = 0;  // source number; guests are 1.. in key order
 
-inline constexpr Milliseconds kPromptPause = 10;       // until the unfinished line of whoever has the keyboard is shown
-inline constexpr Milliseconds kRedrawPause = 50;       // until it is drawn again after others have printed
-inline constexpr Milliseconds kIdleFlush = 200;        // until an unfinished line of another is shown
+inline constexpr Milliseconds kPromptPause = 10;  // until the unfinished line of whoever has the keyboard is shown
+inline constexpr Milliseconds kRedrawPause = 50;  // until it is drawn again after others have printed
+inline constexpr Milliseconds kIdleFlush = 200;   // until an unfinished line of another is shown
 inline constexpr Milliseconds kSupervisorPatience = 1000;  // until its unfinished line no longer holds up the guests
 inline constexpr std::uint64_t kBytesPerMillisecond = 64;
 inline constexpr std::uint64_t kBurstBytes = 256 * 1024;
@@ -51,7 +51,7 @@ inline constexpr std::uint64_t kResumeBytes = 16 * 1024;  // a dropped guest is 
 struct KeyResult {
     enum class Kind { none, byte, command, quit };
     Kind kind = Kind::none;
-    unsigned guest = 0;        // byte: to this guest (1..)
+    unsigned guest = 0;  // byte: to this guest (1..)
     char byte = 0;
     std::string_view command;  // command: without newline; valid until the next key
 };
@@ -132,14 +132,14 @@ private:
     Output output_;
     unsigned guests_ = 0;
     unsigned focus_ = kSupervisor;
-    unsigned open_ = kNobody;     // whose unfinished line stands on the terminal
-    std::size_t shown_ = 0;       // its cells on the terminal
-    std::size_t at_ = 0;          // where the terminal's cursor is
-    Milliseconds now_ = 0;        // of the last call that said
-    Milliseconds closed_ = 0;     // when a line was last taken away
+    unsigned open_ = kNobody;       // whose unfinished line stands on the terminal
+    std::size_t shown_ = 0;         // its cells on the terminal
+    std::size_t at_ = 0;            // where the terminal's cursor is
+    Milliseconds now_ = 0;          // of the last call that said
+    Milliseconds closed_ = 0;       // when a line was last taken away
     bool supervisor_line_ = false;  // the supervisor is in the middle of a line
-    bool prefix_ = false;         // Ctrl-A was pressed
-    bool silent_ = false;         // Ctrl-A : was pressed
+    bool prefix_ = false;           // Ctrl-A was pressed
+    bool silent_ = false;           // Ctrl-A : was pressed
     char command_[kCommand] = {};
     std::size_t command_bytes_ = 0;
 };

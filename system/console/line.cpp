@@ -158,15 +158,9 @@ void Line::finish_utf8() {
 Line::Event Line::ground(unsigned char byte) {
     switch (byte) {
         case '\n': return Event::newline;
-        case '\r':
-            cursor_ = 0;
-            return Event::none;
-        case '\b':
-            cursor_ -= cursor_ > 0 ? 1 : 0;
-            return Event::none;
-        case '\t':
-            do {
-                put_cell(U' ');
+        case '\r': cursor_ = 0; return Event::none;
+        case '\b': cursor_ -= cursor_ > 0 ? 1 : 0; return Event::none;
+        case '\t': do { put_cell(U' ');
             } while (cursor_ % kTab != 0);
             return Event::none;
         case '\a': return Event::none;

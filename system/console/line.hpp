@@ -47,14 +47,14 @@ public:
 
 private:
     enum class State { ground, escape, csi, utf8 };
-    static constexpr std::size_t kSequence = 12;   // longest escape sequence that is looked at
-    static constexpr std::size_t kReserve = 80;    // cells that one byte can make at most, with what is pending
+    static constexpr std::size_t kSequence = 12;  // longest escape sequence that is looked at
+    static constexpr std::size_t kReserve = 80;   // cells that one byte can make at most, with what is pending
     static constexpr std::size_t kTab = 8;
 
     void put_cell(char32_t c);
-    void put_escaped(unsigned char byte);     // \xNN
-    void put_code_escaped(char32_t code);     // \u{NNNN}
-    void give_up();                           // what is pending becomes visible text
+    void put_escaped(unsigned char byte);  // \xNN
+    void put_code_escaped(char32_t code);  // \u{NNNN}
+    void give_up();                        // what is pending becomes visible text
     Event ground(unsigned char byte);
     void finish_csi();
     void finish_utf8();
@@ -64,7 +64,7 @@ private:
     std::size_t cursor_ = 0;
     std::size_t stable_ = 0;
     unsigned char sequence_[kSequence] = {};
-    std::size_t pending_ = 0;  // bytes in sequence_
+    std::size_t pending_ = 0;   // bytes in sequence_
     std::size_t expected_ = 0;  // length of the UTF-8 sequence
     State state_ = State::ground;
 };

@@ -11,8 +11,8 @@ namespace twain::init {
 namespace {
 
 using tables::Index;
-using tables::kNone;
 using tables::Kind;
+using tables::kNone;
 
 constexpr sys::System kSystemObject{abi::kRootSystem};
 constexpr sys::CSpace kOwnSlots{abi::kRootCSpace};
@@ -197,7 +197,8 @@ void Supervisor::stat_vcpus(Line& line) {
         for (std::size_t j = 0; j < builder_.system().objects.size(); ++j) {
             const std::string_view other{builder_.system().objects[j].name};
             const Piece& piece = builder_.memory(static_cast<Index>(j));
-            if (!other.starts_with(name) || other.substr(name.size()) != kPageSuffix || piece.bytes < sizeof(abi::VcpuPage)) {
+            if (!other.starts_with(name) || other.substr(name.size()) != kPageSuffix ||
+                piece.bytes < sizeof(abi::VcpuPage)) {
                 continue;
             }
             const char* bytes = builder_.map_window(piece.slot, piece.base, kPage, abi::rights::mem_read);
@@ -247,6 +248,12 @@ void Supervisor::stat() {
             line.end_array();
         }
     }
+    std::uint64_t own = 0;
+    for (const abi::Slot slot : {abi::kRootThread, Builder::kSupervisorThread}) {
+        const auto state = sys::Thread{slot}.state();
+        own += state ? state->used : 0;
+    }
+    line.number("init_ticks", own);
     stat_threads(line);
     stat_vcpus(line);
 }

@@ -12,9 +12,9 @@ namespace twain::init {
 namespace {
 
 using tables::Index;
+using tables::Kind;
 using tables::kNone;
 using tables::kSystemOwner;
-using tables::Kind;
 
 constexpr sys::CSpace kOwnSlots{abi::kRootCSpace};
 constexpr sys::Space kOwnSpace{abi::kRootSpace};
@@ -94,7 +94,8 @@ Failure Builder::check_bounds() const {
         const bool owner = o.owner == kSystemOwner || o.owner < system_.processes.size();
         const bool refers = o.kind == Kind::vcpu || (o.kind == Kind::thread && o.a != kNone);
         const std::uint64_t target = o.kind == Kind::vcpu ? o.b : o.a;
-        if (!owner || (refers && target >= system_.objects.size()) || (o.kind == Kind::cspace && o.owner == kSystemOwner)) {
+        if (!owner || (refers && target >= system_.objects.size()) ||
+            (o.kind == Kind::cspace && o.owner == kSystemOwner)) {
             return {"checking the tables: object", o.name, bad};
         }
     }
@@ -158,7 +159,8 @@ Failure Builder::take_ram() {
         }
         stock_.add({abi::kRootRam + i, info->base, info->bytes});
     }
-    return stock_.free_bytes() != 0 ? Failure{} : Failure{"finding free memory", "", sys::Status{abi::Error::no_memory}};
+    return stock_.free_bytes() != 0 ? Failure{}
+                                    : Failure{"finding free memory", "", sys::Status{abi::Error::no_memory}};
 }
 
 Failure Builder::carve_object(Index object) {
@@ -222,13 +224,15 @@ Failure Builder::make_system_objects() {
                 return {"finding the archive's file", o.module, sys::Status{abi::Error::bad_arg}};
             }
             memory_[i] = {slots_[i], module->phys, round_up(module->bytes, kPage)};
-            if (const Failure f = check(archive.derive(module->phys - boot_.archive.base, memory_[i].bytes, slots_[i], abi::rights::mem_read),
+            if (const Failure f = check(archive.derive(module->phys - boot_.archive.base, memory_[i].bytes, slots_[i],
+                                                       abi::rights::mem_read),
                                         "opening the archive's file", o.module)) {
                 return f;
             }
         } else if (o.kind == Kind::device) {
             memory_[i] = {slots_[i], o.a, round_up(o.b, kPage)};
-            if (const Failure f = check(kSystemObject.make_memory(slots_[i], o.a, memory_[i].bytes), "making", o.name)) {
+            if (const Failure f =
+                    check(kSystemObject.make_memory(slots_[i], o.a, memory_[i].bytes), "making", o.name)) {
                 return f;
             }
         } else if (o.kind == Kind::ram && o.owner == kSystemOwner) {
@@ -242,7 +246,8 @@ Failure Builder::make_system_objects() {
 
 // What init itself uses: the fault endpoint, badged bells, the rings of the control channel.
 Failure Builder::make_init_view() {
-    if (const Failure f = check(sys::Pool{kSystemPool}.create_endpoint(kFaultEndpoint, 0), "making", "the fault endpoint")) {
+    if (const Failure f =
+            check(sys::Pool{kSystemPool}.create_endpoint(kFaultEndpoint, 0), "making", "the fault endpoint")) {
         return f;
     }
     for (std::size_t i = 0; i < system_.init.size(); ++i) {
@@ -251,7 +256,8 @@ Failure Builder::make_init_view() {
             init_slots_[i] = slots_[c.object];
             continue;
         }
-        if (const Failure f = check(kOwnSlots.copy(init_slots_[i], slots_[c.object], c.rights, c.badge), "giving init", c.name)) {
+        if (const Failure f =
+                check(kOwnSlots.copy(init_slots_[i], slots_[c.object], c.rights, c.badge), "giving init", c.name)) {
             return f;
         }
     }
@@ -259,8 +265,9 @@ Failure Builder::make_init_view() {
     for (std::size_t i = 0; i < system_.init_maps.size(); ++i) {
         const tables::Map& m = system_.init_maps[i];
         const abi::Slot slot = first + static_cast<abi::Slot>(i);
-        if (const Failure f = check(kOwnSpace.map(sys::Memory{slots_[m.object]}, m.offset, m.address, m.bytes, m.rights, slot),
-                                    "mapping for init", m.name)) {
+        if (const Failure f =
+                check(kOwnSpace.map(sys::Memory{slots_[m.object]}, m.offset, m.address, m.bytes, m.rights, slot),
+                      "mapping for init", m.name)) {
             return f;
         }
     }
@@ -282,7 +289,9 @@ Failure Builder::make_object(Index object, sys::Pool pool) {
         case Kind::endpoint: status = pool.create_endpoint(to, o.core); break;
         case Kind::notification: status = pool.create_notification(to); break;
         case Kind::reply: status = pool.create_reply(to); break;
-        case Kind::irq: status = kSystemObject.make_irq(pool, to, static_cast<std::uint32_t>(o.a), o.b == 1, o.core); break;
+        case Kind::irq:
+            status = kSystemObject.make_irq(pool, to, static_cast<std::uint32_t>(o.a), o.b == 1, o.core);
+            break;
         case Kind::sched:
             status = kSystemObject.make_sched(pool, to, sys::to_ticks(o.a, frequency_), sys::to_ticks(o.b, frequency_),
                                               {o.priority, o.core, (o.flags & 1) != 0});

@@ -67,11 +67,12 @@ bool write_environment(std::span<char> page, const tables::System& system, const
     std::memcpy(page.data(), &header, sizeof header);
 
     std::size_t at = sizeof header;
-    for_each_entry(process, [&](EnvEntry::Kind kind, const char* name, std::uint64_t value, std::uint64_t size, const char* text) {
-        const EnvEntry entry{kind, string(name), text != nullptr ? string(text) : value, size};
-        std::memcpy(page.data() + at, &entry, sizeof entry);
-        at += sizeof entry;
-    });
+    for_each_entry(
+        process, [&](EnvEntry::Kind kind, const char* name, std::uint64_t value, std::uint64_t size, const char* text) {
+            const EnvEntry entry{kind, string(name), text != nullptr ? string(text) : value, size};
+            std::memcpy(page.data() + at, &entry, sizeof entry);
+            at += sizeof entry;
+        });
     return true;
 }
 

@@ -17,9 +17,7 @@ public:
     explicit Json(Sink& sink) : sink_(sink) { open('{'); }
     Json(const Json&) = delete;
     Json& operator=(const Json&) = delete;
-    ~Json() {
-        sink_.write("}\n");
-    }
+    ~Json() { sink_.write("}\n"); }
 
     // Members of the current object, elements of the current array (there the key is empty).
     void text(std::string_view key, std::string_view value) {

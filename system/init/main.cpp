@@ -52,8 +52,9 @@ Failure start_supervisor(Builder& builder, rt::ThreadStart& start) {
     if (!status) {
         return {"making", "the supervisor's scheduling context", status};
     }
-    status = thread.configure(sys::CSpace{abi::kRootCSpace}, sys::Space{abi::kRootSpace}, sys::Endpoint{},
-                              sys::Sched{Builder::kSupervisorSched}, sys::Notification{builder.init_capability("events")});
+    status =
+        thread.configure(sys::CSpace{abi::kRootCSpace}, sys::Space{abi::kRootSpace}, sys::Endpoint{},
+                         sys::Sched{Builder::kSupervisorSched}, sys::Notification{builder.init_capability("events")});
     if (!status) {
         return {"configuring", "the supervisor's thread", status};
     }

@@ -41,7 +41,8 @@ constexpr std::string_view state_name(ProcessState state) {
 }
 
 constexpr std::string_view thread_state_name(abi::ThreadState state) {
-    constexpr std::string_view kNames[] = {"stopped", "ready", "calling", "receiving", "waiting", "replying", "faulted", "guest"};
+    constexpr std::string_view kNames[] = {"stopped", "ready",    "calling", "receiving",
+                                           "waiting", "replying", "faulted", "guest"};
     const auto number = static_cast<std::size_t>(state);
     return number < sizeof kNames / sizeof kNames[0] ? kNames[number] : "unknown";
 }

@@ -13,8 +13,8 @@ namespace twain::init {
 namespace {
 
 using tables::Index;
-using tables::kNone;
 using tables::Kind;
+using tables::kNone;
 
 constexpr sys::CSpace kOwnSlots{abi::kRootCSpace};
 constexpr sys::Space kOwnSpace{abi::kRootSpace};
@@ -29,8 +29,8 @@ Failure Builder::copy_segments(const tables::Process& process, char* image) {
     }
     const std::uint64_t offset = module->phys - boot_.archive.base;
     const std::uint64_t address = windows_.file + module->phys % kBlock;
-    if (const Failure f = check(kOwnSpace.map(sys::Memory{abi::kRootArchive}, offset, address, round_up(module->bytes, kPage),
-                                              abi::rights::mem_read, kFileMapping),
+    if (const Failure f = check(kOwnSpace.map(sys::Memory{abi::kRootArchive}, offset, address,
+                                              round_up(module->bytes, kPage), abi::rights::mem_read, kFileMapping),
                                 "mapping the program", process.program)) {
         return f;
     }
@@ -88,13 +88,14 @@ Failure Builder::map_image(Index process) {
         at += bytes;
     }
     const std::uint64_t stack_bytes = layout.environment - layout.stack;
-    if (const Failure f = check(space.map(image, layout.stack, tables::kStackTop - stack_bytes, stack_bytes,
-                                          abi::rights::mem_read | abi::rights::mem_write, mapping_slot(process, number++)),
-                                "mapping the stack of", p.name)) {
+    if (const Failure f =
+            check(space.map(image, layout.stack, tables::kStackTop - stack_bytes, stack_bytes,
+                            abi::rights::mem_read | abi::rights::mem_write, mapping_slot(process, number++)),
+                  "mapping the stack of", p.name)) {
         return f;
     }
-    return check(space.map(image, layout.environment, tables::kEnvAddress, layout.environment_bytes, abi::rights::mem_read,
-                           mapping_slot(process, number)),
+    return check(space.map(image, layout.environment, tables::kEnvAddress, layout.environment_bytes,
+                           abi::rights::mem_read, mapping_slot(process, number)),
                  "mapping the environment of", p.name);
 }
 
@@ -133,9 +134,10 @@ Failure Builder::configure_threads(Index process) {
         }
         const sys::Sched sched{o.a == kNone ? 0 : slots_[o.a]};
         const sys::Notification bound = i == p.thread ? events : sys::Notification{};
-        if (const Failure f = check(sys::Thread{slots_[i]}.configure(sys::CSpace{runtime.cspace}, sys::Space{runtime.space},
-                                                                     sys::Endpoint{runtime.fault}, sched, bound),
-                                    "configuring", o.name)) {
+        if (const Failure f =
+                check(sys::Thread{slots_[i]}.configure(sys::CSpace{runtime.cspace}, sys::Space{runtime.space},
+                                                       sys::Endpoint{runtime.fault}, sched, bound),
+                      "configuring", o.name)) {
             return f;
         }
     }
@@ -145,11 +147,13 @@ Failure Builder::configure_threads(Index process) {
 Failure Builder::give_capabilities(Index process) {
     const tables::Process& p = system_.processes[process];
     const sys::CSpace space = cspace(process);
-    if (const Failure f = check(space.copy(tables::kSelfThread, slots_[p.thread], abi::rights::thread_control), "giving its thread to", p.name)) {
+    if (const Failure f = check(space.copy(tables::kSelfThread, slots_[p.thread], abi::rights::thread_control),
+                                "giving its thread to", p.name)) {
         return f;
     }
     for (const tables::Capability& c : p.capabilities) {
-        if (const Failure f = check(space.copy(c.slot, slots_[c.object], c.rights, c.badge), "giving away", system_.objects[c.object].name)) {
+        if (const Failure f = check(space.copy(c.slot, slots_[c.object], c.rights, c.badge), "giving away",
+                                    system_.objects[c.object].name)) {
             return f;
         }
     }
@@ -160,13 +164,15 @@ Failure Builder::build_steps(Index process) {
     const tables::Process& p = system_.processes[process];
     const Process& runtime = processes_[process];
     const sys::Pool pool{runtime.pool};
-    if (const Failure f = check(sys::Memory{runtime.pool_memory.slot}.make_pool(runtime.pool), "making the pool of", p.name)) {
+    if (const Failure f =
+            check(sys::Memory{runtime.pool_memory.slot}.make_pool(runtime.pool), "making the pool of", p.name)) {
         return f;
     }
     if (const Failure f = check(pool.create_cspace(runtime.cspace), "making the capability space of", p.name)) {
         return f;
     }
-    if (const Failure f = check(pool.create_space(runtime.space, abi::SpaceKind::host), "making the address space of", p.name)) {
+    if (const Failure f =
+            check(pool.create_space(runtime.space, abi::SpaceKind::host), "making the address space of", p.name)) {
         return f;
     }
     if (const Failure f = make_objects(process, pool)) {
@@ -200,7 +206,8 @@ Failure Builder::build_steps(Index process) {
     if (const Failure f = give_capabilities(process)) {
         return f;
     }
-    return check(sys::Thread{slots_[p.thread]}.start(p.entry, tables::kStackTop, tables::kEnvAddress), "starting", p.name);
+    return check(sys::Thread{slots_[p.thread]}.start(p.entry, tables::kStackTop, tables::kEnvAddress), "starting",
+                 p.name);
 }
 
 Failure Builder::build(Index process) {

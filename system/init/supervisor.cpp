@@ -13,8 +13,8 @@ namespace twain::init {
 namespace {
 
 using tables::Index;
-using tables::kNone;
 using tables::Kind;
+using tables::kNone;
 
 constexpr sys::System kSystemObject{abi::kRootSystem};
 constexpr std::uint32_t kStaysStopped = 1;  // label of the answer to a fault
@@ -105,7 +105,8 @@ void Supervisor::attach() {
     const sys::Notification events{builder_.init_capability("events")};
     channel_ = Channel{ring_memory(builder_.init_map("supervisor.out.data"), builder_.init_map("supervisor.out.head")),
                        sys::Notification{builder_.init_capability("supervisor.out.bell")}, events};
-    commands_ = ring::ByteConsumer{ring_memory(builder_.init_map("supervisor.in.data"), builder_.init_map("supervisor.in.head"))};
+    commands_ = ring::ByteConsumer{
+        ring_memory(builder_.init_map("supervisor.in.data"), builder_.init_map("supervisor.in.head"))};
     command_bell_ = sys::Notification{builder_.init_capability("supervisor.in.bell")};
 }
 

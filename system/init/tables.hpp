@@ -108,10 +108,10 @@ struct System {
 };
 
 // Fixed addresses in every process.
-inline constexpr std::uint64_t kEnvAddress = 0x1000;       // libs/rt/env.hpp, one read-only page
-inline constexpr std::uint64_t kStackTop = 0x3fff'f000;    // an unmapped guard page lies above and below
-inline constexpr std::uint64_t kProgramBase = 0x40'0000;   // programs are linked here
-inline constexpr std::uint64_t kMapBase = 0x1'0000'0000;   // regions are laid out from here
+inline constexpr std::uint64_t kEnvAddress = 0x1000;      // libs/rt/env.hpp, one read-only page
+inline constexpr std::uint64_t kStackTop = 0x3fff'f000;   // an unmapped guard page lies above and below
+inline constexpr std::uint64_t kProgramBase = 0x40'0000;  // programs are linked here
+inline constexpr std::uint64_t kMapBase = 0x1'0000'0000;  // regions are laid out from here
 // Fixed slots in every process; table entries start at kFirstSlot.
 inline constexpr std::uint32_t kSelfThread = 1;  // its own first thread: control only for `receive`
 inline constexpr std::uint32_t kFirstSlot = 16;

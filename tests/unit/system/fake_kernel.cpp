@@ -48,12 +48,21 @@ Kernel::~Kernel() {
 }
 
 void Kernel::give_ram(std::uint32_t slot, std::uint64_t base, std::uint64_t bytes) {
-    root()[slot] = Cap{.type = abi::Type::memory, .rights = 15, .object = next_object_++, .base = base, .bytes = bytes, .id = next_id_++};
+    root()[slot] = Cap{.type = abi::Type::memory,
+                       .rights = 15,
+                       .object = next_object_++,
+                       .base = base,
+                       .bytes = bytes,
+                       .id = next_id_++};
 }
 
 void Kernel::give_archive(std::uint64_t base, std::uint64_t bytes) {
-    root()[abi::kRootArchive] =
-        Cap{.type = abi::Type::memory, .rights = abi::rights::mem_read, .object = next_object_++, .base = base, .bytes = bytes, .id = next_id_++};
+    root()[abi::kRootArchive] = Cap{.type = abi::Type::memory,
+                                    .rights = abi::rights::mem_read,
+                                    .object = next_object_++,
+                                    .base = base,
+                                    .bytes = bytes,
+                                    .id = next_id_++};
 }
 
 const Cap* Kernel::find(std::uint32_t slot) const {
@@ -84,13 +93,15 @@ std::vector<Cap> Kernel::mappings_of(std::uint64_t space_object) const {
 
 bool Kernel::has_children(std::uint64_t id) const {
     return std::any_of(cspaces_.begin(), cspaces_.end(), [&](const auto& space) {
-        return std::any_of(space.second.begin(), space.second.end(), [&](const auto& slot) { return slot.second.parent == id; });
+        return std::any_of(space.second.begin(), space.second.end(),
+                           [&](const auto& slot) { return slot.second.parent == id; });
     });
 }
 
 void Kernel::destroy(const Cap& cap) {
     if (cap.type == abi::Type::mapping && cap.object == kRootSpaceObject) {
-        mmap(reinterpret_cast<void*>(cap.address), cap.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        mmap(reinterpret_cast<void*>(cap.address), cap.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+             0);
     }
     if (cap.type == abi::Type::thread) {
         threads.erase(cap.object);
@@ -173,7 +184,8 @@ Status Kernel::pool(const Cap& cap, const Regs& in, Regs& out) {
 
 void Kernel::inspect(const Cap& cap, bool exclusive, Regs& out) {
     out.x2 = static_cast<std::uint64_t>(cap.type) | std::uint64_t{cap.rights} << 8 |
-             (exclusive && cap.type == abi::Type::memory ? abi::cspace::kInspectExclusive : 0) | (cap.device ? abi::cspace::kInspectDevice : 0);
+             (exclusive && cap.type == abi::Type::memory ? abi::cspace::kInspectExclusive : 0) |
+             (cap.device ? abi::cspace::kInspectDevice : 0);
     out.x3 = cap.badge;
     out.x4 = cap.object;
     out.x5 = cap.base;
@@ -228,7 +240,8 @@ Status Kernel::cspace(const Cap& cap, const Regs& in, Regs& out) {
 
 Status Kernel::memory(const Cap& cap, const Regs& in) {
     if (in.x1 == abi::memory::derive) {
-        if (!whole_pages(in.x2) || !whole_pages(in.x3) || in.x3 == 0 || in.x2 > cap.bytes || in.x3 > cap.bytes - in.x2) {
+        if (!whole_pages(in.x2) || !whole_pages(in.x3) || in.x3 == 0 || in.x2 > cap.bytes ||
+            in.x3 > cap.bytes - in.x2) {
             return Status{Error::bad_arg, 3};
         }
         Cap made = cap;
@@ -244,7 +257,8 @@ Status Kernel::memory(const Cap& cap, const Regs& in) {
         if (cap.bytes < 16384) {
             return Status{Error::bad_arg};
         }
-        return put(root(), in.x2, Cap{.type = abi::Type::pool, .rights = 0xff, .object = next_object_++, .bytes = cap.bytes}, cap, 2);
+        return put(root(), in.x2,
+                   Cap{.type = abi::Type::pool, .rights = 0xff, .object = next_object_++, .bytes = cap.bytes}, cap, 2);
     }
     if (!whole_pages(in.x2) || in.x2 == 0 || in.x2 >= cap.bytes) {
         return Status{Error::bad_arg, 2};
@@ -268,7 +282,8 @@ Status Kernel::space(const Cap& cap, const Regs& in) {
         return Status{Error::bad_type, 2};
     }
     const Cap source = *memory;
-    if (!whole_pages(in.x3) || in.x5 == 0 || !whole_pages(in.x5) || in.x3 > source.bytes || in.x5 > source.bytes - in.x3) {
+    if (!whole_pages(in.x3) || in.x5 == 0 || !whole_pages(in.x5) || in.x3 > source.bytes ||
+        in.x5 > source.bytes - in.x3) {
         return Status{Error::bad_arg, 5};
     }
     if ((in.x6 & ~std::uint64_t{source.rights}) != 0 || (in.x6 & 6) == 6) {
@@ -279,8 +294,12 @@ Status Kernel::space(const Cap& cap, const Regs& in) {
             return Status{Error::occupied, 4};
         }
     }
-    Cap made{.type = abi::Type::mapping, .rights = static_cast<std::uint8_t>(in.x6), .object = cap.object, .base = source.base + in.x3,
-             .bytes = in.x5, .address = in.x4};
+    Cap made{.type = abi::Type::mapping,
+             .rights = static_cast<std::uint8_t>(in.x6),
+             .object = cap.object,
+             .base = source.base + in.x3,
+             .bytes = in.x5,
+             .address = in.x4};
     const Status status = put(root(), in.x7, made, source, 7);
     if (status && cap.object == kRootSpaceObject) {
         const int protection = (in.x6 & 2) != 0 ? PROT_READ | PROT_WRITE : PROT_READ;
@@ -296,7 +315,8 @@ Status Kernel::thread(const Cap& cap, const Regs& in, Regs& out) {
     ThreadModel& model = threads[cap.object];
     switch (in.x1) {
         case abi::thread::configure: {
-            const auto take = [&](std::uint64_t slot, abi::Type type, std::uint64_t& to, std::uint64_t* badge = nullptr) {
+            const auto take = [&](std::uint64_t slot, abi::Type type, std::uint64_t& to,
+                                  std::uint64_t* badge = nullptr) {
                 if (slot == 0) {
                     return true;
                 }
@@ -312,7 +332,8 @@ Status Kernel::thread(const Cap& cap, const Regs& in, Regs& out) {
             };
             return take(in.x2, abi::Type::cspace, model.cspace) && take(in.x3, abi::Type::space, model.space) &&
                            take(in.x4, abi::Type::endpoint, model.fault, &model.fault_badge) &&
-                           take(in.x5, abi::Type::sched, model.sched) && take(in.x6, abi::Type::notification, model.note)
+                           take(in.x5, abi::Type::sched, model.sched) &&
+                           take(in.x6, abi::Type::notification, model.note)
                        ? Status{}
                        : Status{Error::bad_type, 2};
         }
@@ -355,7 +376,13 @@ Status Kernel::system(const Cap& cap, const Regs& in, Regs& out) {
                 return Status{Error::bad_arg, 3};
             }
             return put(root(), in.x2,
-                       Cap{.type = abi::Type::memory, .rights = 3, .object = next_object_++, .base = in.x3, .bytes = in.x4, .device = true}, cap, 2);
+                       Cap{.type = abi::Type::memory,
+                           .rights = 3,
+                           .object = next_object_++,
+                           .base = in.x3,
+                           .bytes = in.x4,
+                           .device = true},
+                       cap, 2);
         case abi::system::power: power = in.x2; return {};
         case abi::system::log_read: {
             const std::string piece = in.x2 < log.size() ? log.substr(in.x2, 32) : "";

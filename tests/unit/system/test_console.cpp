@@ -205,14 +205,20 @@ TEST_CASE("console: the terminal's cursor follows the guest's") {
 }
 
 TEST_CASE("console: no guest forges another's tag") {
-    const std::string attempt = GENERATE(as<std::string>{},
-        "\r[personal] forged\n", "\b\b\b\b\b\b\b\b\b\b\b\b\b[personal] forged\n", "\x1b[2K\r[personal] forged\n",
-        "\x1b[1A[personal] forged\n", "\x1b[1;1H[personal] forged\n", "\x1b[999D[personal] forged\n",
-        "\x1b]0;title\x07[personal] forged\n", "\x1b" "c[personal] forged\n", "\x1b[0m[personal] forged\n",
-        "\x0b[personal] forged\n", "\x0c[personal] forged\n", "\x85[personal] forged\n", "\xc2\x85[personal] forged\n",
-        "\xe2\x80\xa8[personal] forged\n", "\xe2\x80\xae[personal] forged\n", "\x9b" "2J[personal] forged\n",
-        "\xc2\x9b" "2J[personal] forged\n", "\x1b[1\n[personal] forged\n", "\x1b[38;2;34;197;94m[personal] forged\n",
-        "\x0e[personal] forged\n", "\x00[personal] forged\n");
+    const std::string attempt = GENERATE(
+        as<std::string>{}, "\r[personal] forged\n", "\b\b\b\b\b\b\b\b\b\b\b\b\b[personal] forged\n",
+        "\x1b[2K\r[personal] forged\n", "\x1b[1A[personal] forged\n", "\x1b[1;1H[personal] forged\n",
+        "\x1b[999D[personal] forged\n", "\x1b]0;title\x07[personal] forged\n",
+        "\x1b"
+        "c[personal] forged\n",
+        "\x1b[0m[personal] forged\n", "\x0b[personal] forged\n", "\x0c[personal] forged\n", "\x85[personal] forged\n",
+        "\xc2\x85[personal] forged\n", "\xe2\x80\xa8[personal] forged\n", "\xe2\x80\xae[personal] forged\n",
+        "\x9b"
+        "2J[personal] forged\n",
+        "\xc2\x9b"
+        "2J[personal] forged\n",
+        "\x1b[1\n[personal] forged\n", "\x1b[38;2;34;197;94m[personal] forged\n", "\x0e[personal] forged\n",
+        "\x00[personal] forged\n");
     Fixture f;
     f.print(1, attempt);
     f.print(1, "\n");
@@ -243,7 +249,9 @@ TEST_CASE("console: UTF-8 passes whole, even in pieces; what is not UTF-8 is esc
     CHECK(f.rows().back() == "[business] \\xc3(\\xff\\xe2\\x82");
     f.print(1, "\xc0\xaf\xe0\x80\xaf\xed\xa0\x80\xf4\x90\x80\x80\r\n");  // overlong, surrogate, too large
     CHECK(f.rows().back() == "[business] \\xc0\\xaf\\xe0\\x80\\xaf\\xed\\xa0\\x80\\xf4\\x90\\x80\\x80");
-    f.print(1, "\xe2\x80\xae" "abc\r\n");
+    f.print(1,
+            "\xe2\x80\xae"
+            "abc\r\n");
     CHECK(f.rows().back() == "[business] \\u{202e}abc");
 }
 
@@ -312,14 +320,20 @@ TEST_CASE("console: keys go to one guest at a time") {
     Fixture f;
     KeyResult r = f.keys("x");
     CHECK((r.kind == KeyResult::Kind::byte && r.guest == 1 && r.byte == 'x'));
-    r = f.keys("\x01" "2\x03");
+    r = f.keys(
+        "\x01"
+        "2\x03");
     CHECK((r.kind == KeyResult::Kind::byte && r.guest == 2 && r.byte == 3));
     CHECK(f.rows().back() == "[twain] -- keyboard: personal");
-    r = f.keys("\x01" "a");
+    r = f.keys(
+        "\x01"
+        "a");
     CHECK((r.kind == KeyResult::Kind::byte && r.guest == 2 && r.byte == 1));
     CHECK(f.keys("\x01").kind == KeyResult::Kind::none);
     CHECK(f.keys("x").kind == KeyResult::Kind::quit);
-    f.keys("\x01" "7");
+    f.keys(
+        "\x01"
+        "7");
     CHECK(f.rows().back() == "[twain] -- no such guest");
     CHECK(f.console.focus() == 2);
     f.keys("\x01?");
@@ -330,7 +344,9 @@ TEST_CASE("console: keys go to one guest at a time") {
 TEST_CASE("console: the supervisor's command line") {
     Fixture f;
     f.print(1, "business# ");
-    f.keys("\x01" "0");
+    f.keys(
+        "\x01"
+        "0");
     CHECK(f.terminal.open() == "[twain] > ");
     KeyResult r = f.keys("pz\x7fs\r");
     CHECK((r.kind == KeyResult::Kind::command && r.command == "ps"));
@@ -343,11 +359,15 @@ TEST_CASE("console: the supervisor's command line") {
     CHECK(f.rows().back() == "[twain] {\"ok\":true}");
     CHECK(f.terminal.open() == "[twain] > ");
     CHECK(f.keys("\r").kind == KeyResult::Kind::none);
-    f.keys("\x01" "1");
+    f.keys(
+        "\x01"
+        "1");
     CHECK(f.terminal.open() == "[business] business# ");
     r = f.keys(std::string(500, 'a') + "\r");
     CHECK((r.kind == KeyResult::Kind::byte && r.guest == 1));
-    f.keys("\x01" "0");
+    f.keys(
+        "\x01"
+        "0");
     r = f.keys(std::string(500, 'a') + "\r");
     CHECK((r.kind == KeyResult::Kind::command && r.command.size() == 200));
 }
@@ -393,8 +413,9 @@ TEST_CASE("console: random bytes of two guests never mix", "[fuzz]") {
     std::mt19937 random(GENERATE(range(1u, 21u)));
     Fixture f;
     const auto piece = [&](bool upper) {
-        static constexpr const char* kBits[] = {"\x1b[", "\x1b", "\r", "\n", "\b", "\x1b[2J", "\x1b[H", "\x1b[K", "\x1b[9D",
-                                                "\x1b[5C", "\xc3\xa9", "\xff", "\xe2", "\x9b", "\t", "\x1b]0;", "3", ";", "[", "]"};
+        static constexpr const char* kBits[] = {"\x1b[",  "\x1b",    "\r",      "\n",       "\b",   "\x1b[2J", "\x1b[H",
+                                                "\x1b[K", "\x1b[9D", "\x1b[5C", "\xc3\xa9", "\xff", "\xe2",    "\x9b",
+                                                "\t",     "\x1b]0;", "3",       ";",        "[",    "]"};
         std::string text;
         for (auto i = random() % 40; i > 0; --i) {
             if (random() % 3 == 0) {
@@ -409,8 +430,16 @@ TEST_CASE("console: random bytes of two guests never mix", "[fuzz]") {
     for (unsigned i = 0; i < 2000; ++i) {
         now += random() % 50;
         switch (random() % 8) {
-            case 0: f.keys(random() % 2 != 0 ? "\x01" "1" : "\x01" "2"); break;
-            case 1: f.console.tick(now); f.pump(); break;
+            case 0:
+                f.keys(random() % 2 != 0 ? "\x01"
+                                           "1"
+                                         : "\x01"
+                                           "2");
+                break;
+            case 1:
+                f.console.tick(now);
+                f.pump();
+                break;
             case 2: f.print(kSupervisor, "{}\n", now); break;
             default: {
                 const unsigned guest = random() % 2 != 0 ? 2 : 1;

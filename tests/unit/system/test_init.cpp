@@ -36,7 +36,8 @@ constexpr std::uint64_t kRingBytes = 20 << 10;
 class World {
 public:
     World() : kernel(kRam, kRamBytes) {
-        arena_ = static_cast<char*>(mmap(nullptr, kArenaBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+        arena_ = static_cast<char*>(
+            mmap(nullptr, kArenaBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
         const std::uint64_t start = round_up(reinterpret_cast<std::uint64_t>(arena_), kBlock);
         windows = {start, start + (64 << 20)};
         init_base_ = start + (128 << 20);
@@ -86,7 +87,8 @@ private:
             kernel.physical(m.phys)[i] = static_cast<char>(i * 7 + offset);
         }
     }
-    tables::Index object(const char* name, Kind kind, tables::Index owner, std::uint64_t a = 0, std::uint64_t b = 0, const char* file = "") {
+    tables::Index object(const char* name, Kind kind, tables::Index owner, std::uint64_t a = 0, std::uint64_t b = 0,
+                         const char* file = "") {
         objects.push_back({name, kind, 5, 0, 0, owner, 1, a, b, file});
         return static_cast<tables::Index>(objects.size() - 1);
     }
@@ -117,25 +119,35 @@ private:
         const auto vcpu_thread = object("g.vcpu0.thread", Kind::thread, 1, vcpu_sched);
         const auto log = object("kernel.log", Kind::log, kSystem);
 
-        segments_ = {{0, 4096, 0x40'0000, 4096, mem_read | mem_exec}, {4096, 904, 0x40'1000, 12'000, mem_read | mem_write}};
-        uart_caps_ = {{16, uart_events, note_wait, 0, "events", 1}, {17, irq, irq_bind | irq_ack, 0, "irq", 1},
-                      {18, uart_events, note_signal, 2, "irq.note", 1}, {19, log, sys_log, 0, "klog", 1}};
+        segments_ = {{0, 4096, 0x40'0000, 4096, mem_read | mem_exec},
+                     {4096, 904, 0x40'1000, 12'000, mem_read | mem_write}};
+        uart_caps_ = {{16, uart_events, note_wait, 0, "events", 1},
+                      {17, irq, irq_bind | irq_ack, 0, "irq", 1},
+                      {18, uart_events, note_signal, 2, "irq.note", 1},
+                      {19, log, sys_log, 0, "klog", 1}};
         uart_maps_ = {{regs, 0, 0x1000, tables::kMapBase, mem_read | mem_write, "regs"}};
-        vmm_caps_ = {{16, vmm_events, note_wait, 0, "events", 1}, {17, ram, mem_read | mem_write | mem_exec, 0, "guest.ram", 1},
-                     {18, space, space_map | space_use, 0, "guest.space", 1}, {19, vcpu, vcpu_run | vcpu_kick | vcpu_configure, 0, "vcpu0", 1},
-                     {20, page, mem_read | mem_write, 0, "vcpu0.page", 1}, {21, vcpu_thread, thread_control, 0, "vcpu0.thread", 1}};
+        vmm_caps_ = {{16, vmm_events, note_wait, 0, "events", 1},
+                     {17, ram, mem_read | mem_write | mem_exec, 0, "guest.ram", 1},
+                     {18, space, space_map | space_use, 0, "guest.space", 1},
+                     {19, vcpu, vcpu_run | vcpu_kick | vcpu_configure, 0, "vcpu0", 1},
+                     {20, page, mem_read | mem_write, 0, "vcpu0.page", 1},
+                     {21, vcpu_thread, thread_control, 0, "vcpu0.thread", 1}};
         vmm_maps_ = {{ram, 0, 8 << 20, tables::kMapBase, mem_read | mem_write, "guest.ram"},
                      {page, 0, kPage, tables::kMapBase + (16 << 20), mem_read | mem_write, "vcpu0.page"},
                      {file, 0, round_up(20'000, kPage), tables::kMapBase + (32 << 20), mem_read, "kernel"}};
         settings_ = {{"name", "x"}};
-        init_caps_ = {{0, init_events, note_wait, 0, "events", 1}, {0, uart_events, note_signal, 8, "supervisor.out.bell", 1},
-                      {0, uart_events, note_signal, 16, "supervisor.in.bell", 1}, {0, uart_cspace, cspace_inspect, 0, "uart.cspace", 1}};
+        init_caps_ = {{0, init_events, note_wait, 0, "events", 1},
+                      {0, uart_events, note_signal, 8, "supervisor.out.bell", 1},
+                      {0, uart_events, note_signal, 16, "supervisor.in.bell", 1},
+                      {0, uart_cspace, cspace_inspect, 0, "uart.cspace", 1}};
         init_maps_ = {{out_data, 0, kRingBytes, init_address(0), mem_read | mem_write, "supervisor.out.data"},
                       {out_head, 0, kPage, init_address(1), mem_read, "supervisor.out.head"},
                       {in_data, 0, kRingBytes, init_address(2), mem_read, "supervisor.in.data"},
                       {in_head, 0, kPage, init_address(3), mem_read | mem_write, "supervisor.in.head"}};
-        processes = {{"uart", tables::Role::driver, "", "pl011", 0x40'0010, 0x4000, 0x20000, uart_thread, segments_, uart_caps_, uart_maps_, settings_},
-                     {"vmm.g", tables::Role::vmm, "g", "vmm", 0x40'0020, 0x8000, 0x40000, loop, segments_, vmm_caps_, vmm_maps_, settings_}};
+        processes = {{"uart", tables::Role::driver, "", "pl011", 0x40'0010, 0x4000, 0x20000, uart_thread, segments_,
+                      uart_caps_, uart_maps_, settings_},
+                     {"vmm.g", tables::Role::vmm, "g", "vmm", 0x40'0020, 0x8000, 0x40000, loop, segments_, vmm_caps_,
+                      vmm_maps_, settings_}};
         system = {"test", "c0ffee", "", objects, processes, init_caps_, init_maps_};
     }
 
@@ -465,14 +477,17 @@ TEST_CASE("supervisor: every answer is one JSON line") {
     CHECK(w.kernel.uart_kernel == 0);
     ConsoleEnd console{w};
     CHECK(console.read().empty());
-    for (const char* command : {"ps", "caps", "caps uart", "stat", "log", "help", "kill g", "ps", "caps g", "reboot g", "ps", "stat"}) {
+    for (const char* command :
+         {"ps", "caps", "caps uart", "stat", "log", "help", "kill g", "ps", "caps g", "reboot g", "ps", "stat"}) {
         supervisor.obey(command);
         const std::string line = console.read();
         INFO(command << " -> " << line);
         CHECK(JsonCheck::line(line));
-        CHECK(line.rfind("{\"ok\":true,\"cmd\":\"" + std::string(command).substr(0, std::string(command).find(' ')), 0) == 0);
+        CHECK(line.rfind("{\"ok\":true,\"cmd\":\"" + std::string(command).substr(0, std::string(command).find(' ')),
+                         0) == 0);
     }
-    for (const char* command : {"", "nonsense \x01\xff", "kill", "kill nobody", "reboot nobody", "caps nobody", "ps x"}) {
+    for (const char* command :
+         {"", "nonsense \x01\xff", "kill", "kill nobody", "reboot nobody", "caps nobody", "ps x"}) {
         supervisor.obey(command);
         const std::string line = console.read();
         INFO(command << " -> " << line);
@@ -492,10 +507,14 @@ TEST_CASE("supervisor: names what the kernel says") {
     ConsoleEnd console{w};
     supervisor.obey("caps uart");
     const std::string line = console.read();
-    CHECK(line.find("{\"slot\":18,\"type\":\"notification\",\"object\":\"uart.events\",\"rights\":[\"signal\"],\"badge\":2,") != std::string::npos);
-    CHECK(line.find("{\"slot\":19,\"type\":\"system\",\"object\":\"kernel.log\",\"rights\":[\"log\"]") != std::string::npos);
-    CHECK(line.find("{\"object\":\"uart.regs\",\"address\":\"0x100000000\",\"base\":\"0x9000000\",\"bytes\":4096,\"rights\":[\"read\",\"write\"]") !=
+    CHECK(
+        line.find(
+            "{\"slot\":18,\"type\":\"notification\",\"object\":\"uart.events\",\"rights\":[\"signal\"],\"badge\":2,") !=
+        std::string::npos);
+    CHECK(line.find("{\"slot\":19,\"type\":\"system\",\"object\":\"kernel.log\",\"rights\":[\"log\"]") !=
           std::string::npos);
+    CHECK(line.find("{\"object\":\"uart.regs\",\"address\":\"0x100000000\",\"base\":\"0x9000000\",\"bytes\":4096,"
+                    "\"rights\":[\"read\",\"write\"]") != std::string::npos);
 }
 
 TEST_CASE("supervisor: a fault stops one process, and says which and why") {
@@ -510,10 +529,13 @@ TEST_CASE("supervisor: a fault stops one process, and says which and why") {
     for (const auto& [object, thread] : w.kernel.threads) {
         w.kernel.threads[object].started = true;
     }
-    supervisor.fault(2, sys::message(static_cast<std::uint32_t>(abi::FaultKind::data), 0x92000046, 0xdead0, 0x40'1234, 0x3fff'e000, vcpu_thread));
+    supervisor.fault(2, sys::message(static_cast<std::uint32_t>(abi::FaultKind::data), 0x92000046, 0xdead0, 0x40'1234,
+                                     0x3fff'e000, vcpu_thread));
     const std::string line = console.read();
-    CHECK(line == "{\"event\":\"fault\",\"process\":\"vmm.g\",\"thread\":\"g.vcpu0.thread\",\"reason\":\"data\",\"address\":\"0xdead0\","
-                  "\"pc\":\"0x401234\",\"sp\":\"0x3fffe000\",\"esr\":\"0x92000046\"}\n");
+    CHECK(line ==
+          "{\"event\":\"fault\",\"process\":\"vmm.g\",\"thread\":\"g.vcpu0.thread\",\"reason\":\"data\",\"address\":"
+          "\"0xdead0\","
+          "\"pc\":\"0x401234\",\"sp\":\"0x3fffe000\",\"esr\":\"0x92000046\"}\n");
     CHECK(w.kernel.log.find("init: vmm.g stopped: data fault at 0xdead0, pc 0x401234") != std::string::npos);
     CHECK_FALSE(w.kernel.threads.at(builder.object_id(18)).started);
     CHECK(w.kernel.threads.at(builder.object_id(11)).started);
@@ -545,12 +567,16 @@ TEST_CASE("supervisor: a program's last words are reported, wherever they claim 
         registers[1] = bytes;
         registers[2] = detail;
         registers[3] = detail_bytes;
-        supervisor.fault(1, sys::message(static_cast<std::uint32_t>(abi::FaultKind::undefined), 0x2000000, 0, 0x40'0020, 0, thread));
+        supervisor.fault(
+            1, sys::message(static_cast<std::uint32_t>(abi::FaultKind::undefined), 0x2000000, 0, 0x40'0020, 0, thread));
         return console.read();
     };
-    CHECK(fault(0x40'1100, 8, 0x40'1108, 5).find("\"reason\":\"panic\",\"message\":\"no irq: \\u001b[31m\"") != std::string::npos);
-    for (const std::uint64_t address : {std::uint64_t{0}, std::uint64_t{0x40'3fff}, ~std::uint64_t{0}, tables::kStackTop - 1, std::uint64_t{0x3f'ffff}}) {
-        for (const std::uint64_t bytes : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{100'000}, ~std::uint64_t{0}}) {
+    CHECK(fault(0x40'1100, 8, 0x40'1108, 5).find("\"reason\":\"panic\",\"message\":\"no irq: \\u001b[31m\"") !=
+          std::string::npos);
+    for (const std::uint64_t address : {std::uint64_t{0}, std::uint64_t{0x40'3fff}, ~std::uint64_t{0},
+                                        tables::kStackTop - 1, std::uint64_t{0x3f'ffff}}) {
+        for (const std::uint64_t bytes :
+             {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{100'000}, ~std::uint64_t{0}}) {
             CHECK(JsonCheck::line(fault(address, bytes, 0x40'1100, bytes)));
         }
     }

@@ -52,7 +52,9 @@ TEST_CASE("stock: pieces are exact, aligned, disjoint, and never lost") {
     Ranges ranges;
     Stock stock{FakeSplitter{&ranges}};
     std::uint64_t total = 0;
-    for (const auto& [base, bytes] : {std::pair<std::uint64_t, std::uint64_t>{0x4480'3000, 0x800'0000}, {0x4000'1000, 0x20'5000}, {0x6000'0000, 0x100'0000}}) {
+    for (const auto& [base, bytes] : {std::pair<std::uint64_t, std::uint64_t>{0x4480'3000, 0x800'0000},
+                                      {0x4000'1000, 0x20'5000},
+                                      {0x6000'0000, 0x100'0000}}) {
         ranges.of.emplace_back(base, bytes);
         stock.add({static_cast<abi::Slot>(ranges.of.size() - 1), base, bytes});
         total += bytes;
@@ -94,7 +96,8 @@ TEST_CASE("stock: what does not fit or is refused takes nothing") {
 }
 
 TEST_CASE("environment: what is written can be found again") {
-    static constexpr tables::Capability kCaps[] = {{16, 0, 1, 0, "events", 1}, {17, 0, 1, 0, "irq", 1}, {18, 0, 1, 0, "", 1}};
+    static constexpr tables::Capability kCaps[] = {
+        {16, 0, 1, 0, "events", 1}, {17, 0, 1, 0, "irq", 1}, {18, 0, 1, 0, "", 1}};
     static constexpr tables::Map kMaps[] = {{0, 0, 4096, 0x1'0000'0000, 3, "regs"}, {0, 0, 4096, 0x1'0000'2000, 3, ""}};
     static constexpr tables::Setting kSettings[] = {{"name", "uart"}, {"empty", ""}};
     const tables::System system{"two", "", "", {}, {}, {}, {}};
@@ -113,7 +116,8 @@ TEST_CASE("environment: what is written can be found again") {
     const auto* entries = reinterpret_cast<const rt::EnvEntry*>(header + 1);
     CHECK((entries[1].kind == rt::EnvEntry::Kind::capability && entries[1].value == 17));
     CHECK(std::string(raw + entries[1].name) == "irq");
-    CHECK((entries[2].kind == rt::EnvEntry::Kind::region && entries[2].value == 0x1'0000'0000 && entries[2].bytes == 4096));
+    CHECK((entries[2].kind == rt::EnvEntry::Kind::region && entries[2].value == 0x1'0000'0000 &&
+           entries[2].bytes == 4096));
     CHECK(std::string(raw + entries[3].value) == "uart");
     CHECK(std::string(raw + entries[4].value).empty());
 }
@@ -143,7 +147,8 @@ TEST_CASE("json: one line, whatever is in it") {
         json.end_text();
     }
     CHECK(text.all ==
-          "{\"ok\":true,\"s\":\"a\\\"b\\\\c\\nd\\u0001\\u007f\\u00c3\\u00bc\",\"n\":18446744073709551615,\"z\":0,\"h\":\"0xabc0\","
+          "{\"ok\":true,\"s\":\"a\\\"b\\\\c\\nd\\u0001\\u007f\\u00c3\\u00bc\",\"n\":18446744073709551615,\"z\":0,\"h\":"
+          "\"0xabc0\","
           "\"list\":[{},1,[]],\"o\":{\"k\":\"\"},\"t\":\"1\\u000d2\"}\n");
 }
 
@@ -154,7 +159,8 @@ TEST_CASE("commands: understood, or refused with a reason") {
     CHECK(parse_command("caps").verb == Verb::caps);
     CHECK(parse_command("caps uart").argument == "uart");
     CHECK(parse_command("reboot x").verb == Verb::reboot);
-    for (const char* bad : {"", "   ", "kill", "reboot ", "ps all", "kill a b", "PS", "pss", "\x01", "off now", "log 3"}) {
+    for (const char* bad :
+         {"", "   ", "kill", "reboot ", "ps all", "kill a b", "PS", "pss", "\x01", "off now", "log 3"}) {
         const Command command = parse_command(bad);
         CHECK(command.verb == Verb::bad);
         CHECK_FALSE(command.error.empty());

@@ -44,7 +44,8 @@ struct Bus {
             }
             case reg::kFlags:
                 return (device->input.empty() && !device->never_empty ? kFlagReceiveEmpty : 0) |
-                       (device->fifo_space == 0 ? kFlagTransmitFull : 0) | (device->fifo_space == 16 ? kFlagTransmitEmpty : 0);
+                       (device->fifo_space == 0 ? kFlagTransmitFull : 0) |
+                       (device->fifo_space == 16 ? kFlagTransmitEmpty : 0);
             case reg::kMasked: return device->input.empty() ? 0 : kIntReceive & device->mask;
             default: return 0;
         }
