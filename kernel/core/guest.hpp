@@ -48,6 +48,8 @@ void guest_abandon(Cpu& cpu, Thread& thread);
 Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason);
 Status guest_sync(Vcpu& vcpu, u64 groups);
 void guest_bind_page(Vcpu& vcpu, Phys page);
+// fill, view, drop: a, b, c are their arguments; `result` what they return in x2.
+Status guest_translate(Vcpu& vcpu, u32 method, u64 a, u64 b, u64 c, u64& result);
 void guest_destroy(Vcpu& vcpu);
 void guest_lose_reference(Slot& slot);
 

@@ -241,13 +241,13 @@ void wake_with_bits(Cpu& cpu, Thread& thread) {
     const u64 bits = take_bits(*thread.note);
     if (!bits) return;
     leave_endpoint(thread);
-    disarm(cpu, thread);
+    if (thread.armed()) disarm(cpu, thread);
     deliver_bits(thread, bits);
     if (!thread.bound) {
         thread.note->waiter = nullptr;
         thread.note = nullptr;
     }
-    make_ready(cpu, thread);
+    wake(cpu, thread);
 }
 
 bool waits_for_bits(const Thread& thread) {
@@ -362,10 +362,7 @@ void sys_reply_wait(Cpu& cpu) {
         self.state = State::ready;
     }
     if (caller) end_service(cpu, *caller, self, false);
-    if (!receive(cpu, self, endpoint, abi::kForever)) {
-        leave_current(cpu);
-        cpu.hazard |= kReschedule;
-    }
+    if (!receive(cpu, self, endpoint, abi::kForever)) block(cpu);
 }
 
 void sys_wait(Cpu& cpu) {
@@ -379,7 +376,7 @@ void sys_wait(Cpu& cpu) {
         } else if (endpoint.core != cpu.id) {
             self.set_result(error_tag(Error::no_server, 0));
         } else if (!receive(cpu, self, endpoint, deadline)) {
-            leave_current(cpu);
+            block(cpu);
         }
         return;
     }
@@ -412,7 +409,7 @@ void sys_wait(Cpu& cpu) {
         return;
     }
     if (deadline != abi::kForever) arm(cpu, self, deadline);
-    leave_current(cpu);
+    block(cpu);
 }
 
 void post_mail(Thread& thread) {

@@ -81,6 +81,24 @@ public:
         });
     }
 
+    // The descriptor of the page at `at` as if it were mapped alone, and how many bytes around it its own descriptor
+    // maps; 0: nothing is mapped there.
+    Entry find(Virt at, u64& size) const {
+        if (at.value >> 39) return 0;
+        const Entry* table = root_;
+        for (unsigned level = 1;; ++level) {
+            const unsigned shift = shift_of(level);
+            const Entry entry = table[index(at, shift)];
+            if (!(entry & kValid)) return 0;
+            if (level < 3 && is_table(entry)) {
+                table = table_of(entry);
+                continue;
+            }
+            size = u64{1} << shift;
+            return entry | (at.value & (size - 1) & kAddress);
+        }
+    }
+
     // Gives all tables back. Nothing may use them any more.
     void free_all(Pool& pool) {
         if (!root_) return;

@@ -49,7 +49,8 @@ void Pool::unlink(Block* block, unsigned order) {
     if (block->next) block->next->prev = block->prev;
 }
 
-void* Pool::allocate(unsigned order) {
+// A block from the lists, or a fresh page cut down.
+void* Pool::take(unsigned order) {
     unsigned from = order;
     while (from < kOrders && !lists_[from]) ++from;
     Block* block;
@@ -66,13 +67,27 @@ void* Pool::allocate(unsigned order) {
         --from;
         push(reinterpret_cast<Block*>(reinterpret_cast<u64>(block) + size_of(from)), from);
     }
+    return block;
+}
+
+void* Pool::allocate(unsigned order) {
+    void* block = recent_[order];
+    if (block) {
+        recent_[order] = nullptr;
+    } else {
+        block = take(order);
+        if (!block) {  // what waits may make a larger block
+            merge_recent();
+            block = take(order);
+        }
+        if (!block) return nullptr;
+    }
     free_bytes_ -= size_of(order);
     machine::zero(block, size_of(order));
     return block;
 }
 
-void Pool::free(void* memory, unsigned order) {
-    free_bytes_ += size_of(order);
+void Pool::merge(void* memory, unsigned order) {
     u64 at = reinterpret_cast<u64>(memory);
     for (; order + 1 < kOrders; ++order) {
         const u64 buddy = at ^ size_of(order);  // pages are aligned, so buddies share theirs
@@ -82,6 +97,19 @@ void Pool::free(void* memory, unsigned order) {
         at &= ~size_of(order);
     }
     push(reinterpret_cast<Block*>(at), order);
+}
+
+void Pool::merge_recent() {
+    for (unsigned order = 0; order < kOrders; ++order) {
+        if (recent_[order]) merge(recent_[order], order);
+        recent_[order] = nullptr;
+    }
+}
+
+void Pool::free(void* memory, unsigned order) {
+    free_bytes_ += size_of(order);
+    if (recent_[order]) merge(recent_[order], order);
+    recent_[order] = memory;
 }
 
 bool Pool::wipe_step() {

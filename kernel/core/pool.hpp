@@ -7,8 +7,9 @@
 //   base                                                                    base + bytes
 //   | Pool | one byte per 64-byte unit | pages in use or on free lists | never used yet |
 //
-// Blocks are powers of two from 64 bytes to 4 KiB, naturally aligned, with buddies merged on free. Blocks come
-// zeroed. All calls: under the structure lock.
+// Blocks are powers of two from 64 bytes to 4 KiB, naturally aligned, with buddies merged on free, except that
+// the last block of each size to be freed waits for the next request of that size. Blocks come zeroed. All
+// calls: under the structure lock.
 #pragma once
 
 #include "kernel/core/object.hpp"
@@ -51,6 +52,9 @@ private:
     u8& note(const void* block) { return notes_[(reinterpret_cast<u64>(block) - base_) >> kUnitShift]; }
     void push(Block* block, unsigned order);
     void unlink(Block* block, unsigned order);
+    void* take(unsigned order);
+    void merge(void* block, unsigned order);
+    void merge_recent();
 
     u64 base_;
     u64 bytes_;
@@ -59,6 +63,7 @@ private:
     u64 wiped_;
     u8* notes_;
     Block* lists_[kOrders];
+    void* recent_[kOrders];
 };
 
 }  // namespace twain::kernel

@@ -11,6 +11,7 @@
 namespace twain::kernel {
 
 class Space;
+class Shadow;
 
 // One mapped range. Its capability, a child of the memory's, lies in the mapper's capability space; removing
 // either the capability, the memory it came from or the space removes the mapping.
@@ -44,6 +45,7 @@ public:
     machine::SpaceTag tag;  // VMID or ASID, with its generation
     PageTable<machine::TableFormat> tables;
     Queue<Mapping> mappings;
+    Shadow* shadow;  // of a guest without EL2: what was derived from the mappings
 };
 
 }  // namespace twain::kernel

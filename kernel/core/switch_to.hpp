@@ -21,4 +21,32 @@ inline void switch_to(Cpu& cpu, Thread& thread) {
     if (thread.vcpu) [[unlikely]] guest_enter(cpu, thread);
 }
 
+// The current thread has blocked: the next one takes over. Only if nothing else is to be looked at first.
+inline void block(Cpu& cpu) {
+    if (cpu.hazard || !cpu.ready_levels) [[unlikely]] {
+        leave_current(cpu);
+        return;
+    }
+    const unsigned level = 63u - static_cast<unsigned>(__builtin_clzll(cpu.ready_levels));
+    Thread* next = cpu.ready[level].pop_front();
+    if (cpu.ready[level].empty()) cpu.ready_levels &= ~(u64{1} << level);
+    switch_to(cpu, *next);
+}
+
+// A thread has become ready by what the current one, or an interrupt, did: if it is more urgent, it runs at once.
+inline void wake(Cpu& cpu, Thread& thread) {
+    Thread* current = cpu.current;
+    Sched* sched = thread.active;
+    if (!current || !sched || !current->active || cpu.hazard || !sched->runnable() || !current->runnable() ||
+        sched->level() <= current->active->level()) [[unlikely]] {
+        make_ready(cpu, thread);
+        return;
+    }
+    const unsigned level = current->active->level();
+    cpu.ready[level].push_front(*current);
+    cpu.ready_levels |= u64{1} << level;
+    thread.state = thread.vcpu ? State::guest : State::ready;
+    switch_to(cpu, thread);
+}
+
 }  // namespace twain::kernel

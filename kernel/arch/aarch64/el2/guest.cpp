@@ -202,6 +202,7 @@ void load(Cpu& cpu, Vcpu& vcpu) {
     load_el1(page.el1);
     load_lists(vcpu);
     if (vcpu.timer_active) gic::set_private_active(guest_timer_intid(), true);
+    reg::ICH_HCR_EL2::write(kIchEnable);
     reg::CNTVOFF_EL2::write(page.cntvoff);
     reg::CNTV_CVAL_EL0::write(page.cntv_cval);
     reg::CNTV_CTL_EL0::write(page.cntv_ctl & (kTimerEnable | kTimerMask));
@@ -279,6 +280,25 @@ void finish(Cpu& cpu, Thread& thread, u64 tag) {
     cpu.frame = &thread.frame;
 }
 
+struct SavedLists {
+    const u64* lists;
+    u64 read(unsigned n) const { return lists[n]; }
+};
+
+// What the VMM sees of its interrupts when the vCPU comes back without having run.
+void show_interrupts(Cpu& cpu, Vcpu& vcpu) {
+    VcpuPage& page = *vcpu.page;
+    if (cpu.loaded == &vcpu) {
+        HardwareLists hardware;
+        vcpu.virqs.collect(hardware);
+        vcpu.virqs.picture(hardware, page.pending, page.active);
+    } else {
+        SavedLists saved{vcpu.lists};
+        vcpu.virqs.picture(saved, page.pending, page.active);
+    }
+    tell_retired(vcpu);
+}
+
 void exit_to_vmm(Cpu& cpu, abi::Exit reason) {
     Thread& thread = *cpu.current;
     Vcpu& vcpu = *thread.vcpu;
@@ -308,7 +328,10 @@ void wait_for_interrupt(Cpu& cpu) {
     Regime::Elr::write(page.pc);
     ++page.exits_wfi;
     HardwareLists hardware;
-    if (vcpu.virqs.any_listed()) vcpu.virqs.collect(hardware);
+    if (vcpu.virqs.any_listed()) {
+        vcpu.virqs.collect(hardware);
+        tell_retired(vcpu);  // a sleeper is not asked: who wants to post must see that the entry is free
+    }
     const u64 control = reg::CNTV_CTL_EL0::read();
     const bool fires = vcpu.timer_routed && (control & (kTimerEnable | kTimerMask | kTimerStatus)) == (kTimerEnable | kTimerStatus);
     if (vcpu.kick || interrupts_changed(vcpu) || vcpu.virqs.wakes(hardware) || (fires && !vcpu.virqs.timer_in_flight())) return;
@@ -327,6 +350,7 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     if (vcpu.kick) [[unlikely]] {
         vcpu.kick = 0;
         page.exit_reason = static_cast<u32>(abi::Exit::kicked);
+        show_interrupts(cpu, vcpu);
         finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
         machine::activate(cpu, *thread.space);
         return;
@@ -337,7 +361,7 @@ void guest_enter(Cpu& cpu, Thread& thread) {
         vcpu.timer_routed = !vcpu.timer_routed;
         gic::enable_private(guest_timer_intid(), vcpu.timer_routed);
     }
-    plan_interrupts(vcpu);
+    if (interrupts_changed(vcpu)) plan_interrupts(vcpu);
     guest_registers_in(page.el1);
     reg::HCR_EL2::write(kHcrGuest);
     machine::activate(cpu, *vcpu.space);
@@ -497,6 +521,8 @@ void guest_bind_page(Vcpu& vcpu, Phys at) {
     page->version = abi::kVersion;
     vcpu.page = page;
 }
+
+Status guest_translate(Vcpu&, u32, u64, u64, u64, u64&) { return Error::unsupported; }
 
 void guest_destroy(Vcpu& vcpu) {
     if (vcpu.runner) stop(*vcpu.runner);
