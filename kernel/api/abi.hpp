@@ -229,7 +229,11 @@ namespace vcpu {
 //         vcpu_run return with Exit::kicked (1)
 //   sync  x2 mask of register groups: writes what is live on a core into the state page and makes the page
 //         the valid copy. Only while the vCPU does not run.
-enum Method : std::uint32_t { page = 0, kick = 1, sync = 2 };
+// Only where the kernel is at EL1 (docs/kernel-el1.md); elsewhere unsupported. Roots are numbered 1 .. kShadowRoots - 1.
+//   fill  x2 n: installs the first n entries of the page's ShadowState::fill -> x2 how many; no_memory: drop something
+//   view  x2 view, x3 root of the lower half, x4 root of the upper half (0: nothing)
+//   drop  x2 root, x3 address, x4 bytes: forgets translations; bytes 0: all of the root
+enum Method : std::uint32_t { page = 0, kick = 1, sync = 2, fill = 3, view = 4, drop = 5 };
 inline constexpr std::uint64_t kKickLook = 0, kKickExit = 1;
 }  // namespace vcpu
 
@@ -276,6 +280,30 @@ struct El1State {  // Arm ARM D17.2
     std::uint64_t far_el1, afsr0_el1, afsr1_el1, par_el1, cntkctl_el1, csselr_el1, actlr_el1, reserved;
 };
 
+// A guest where EL2 is not ours runs at EL0 as a whole, on translations that the VMM derives from the guest's own
+// tables. Bits of ShadowFill::to:
+inline constexpr unsigned kShadowRoots = 64, kShadowViews = 128, kShadowFills = 64;
+inline constexpr std::uint64_t kFillRead = 1, kFillWrite = 2, kFillExecute = 4;
+inline constexpr std::uint64_t kFillBlock = 8;      // its 2 MiB are as uniform as the page: map them all if possible
+inline constexpr std::uint64_t kFillFragment = 16;  // part of a larger block of the guest's: goes with its 2 MiB
+
+struct ShadowFill {
+    std::uint64_t at;  // virtual address, 4K aligned, plus the number of the root in [5:0]
+    std::uint64_t to;  // intermediate physical address, 4K aligned, plus kFill bits; must be mapped in the guest space
+};
+
+struct ShadowState {
+    // Written by the VMM, read at each entry.
+    std::uint32_t view[2];   // of virtual EL0, of virtual EL1
+    std::uint32_t irq;       // nonzero: an interrupt waits; the kernel lets the vCPU take it when PSTATE.I allows it
+    std::uint32_t level;     // written by the kernel when the page is bound: its exception level
+    std::uint64_t deadline;  // ticks: vcpu_run returns with Exit::timer then; kForever: never
+    std::uint64_t midr;      // written by the kernel when the page is bound: MIDR_EL1 of the core
+    std::uint64_t vectored;  // written by the kernel: system calls and interrupts that it took to virtual EL1
+    std::uint64_t icache;    // nonzero: the kernel invalidates the instruction cache, and clears it
+    ShadowFill fill[kShadowFills];
+};
+
 struct VcpuPage {
     // Registers, written at each exit and read at each entry.
     std::uint64_t x[31];
@@ -318,6 +346,7 @@ struct VcpuPage {
     std::uint64_t exits_irq;
     std::uint64_t exits_wfi;
     std::uint64_t reserved1[4];
+    ShadowState shadow;  // only where the kernel is at EL1
 };
 static_assert(offsetof(VcpuPage, sp_el0) == 248 && offsetof(VcpuPage, pc) == 256 && offsetof(VcpuPage, pstate) == 264);
 static_assert(sizeof(VcpuPage) <= 4096);

@@ -323,6 +323,12 @@ Status invoke_vcpu(Invocation& call, u32 method) {
     if (const Status status = call.need(rights::vcpu_configure); !status.ok()) return status;
     auto& vcpu = call.object<Vcpu>();
     if (method == abi::vcpu::sync) return guest_sync(vcpu, call.arg(2));
+    if (method >= abi::vcpu::fill && method <= abi::vcpu::drop) {
+        u64 result = 0;
+        const Status status = guest_translate(vcpu, method, call.arg(2), call.arg(3), call.arg(4), result);
+        call.result(2, result);
+        return status;
+    }
     if (method != abi::vcpu::page) return {Error::bad_method, 1};
     if (vcpu.runner) return {Error::busy, 0};
     if (vcpu.page) return {Error::occupied, 0};

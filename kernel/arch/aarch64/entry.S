@@ -121,10 +121,12 @@ enter_user:                     // x0 = Cpu; first entry of a core
 2:  mov     x0, x19
     bl      resolve_hazards_entry
 
+    .global return_to_user
 return_to_user:                 // x19 = Cpu
     ldr     x2, [x19, #CPU_HAZARD]
     ldp     x0, x1, [x19]       // frame, guest_mode
     cbnz    x2, 2b
+    guest_return x1
     mov     sp, x0
     ldr     x4, [x0, #FRAME_SP]
     ldp     x2, x3, [x0, #FRAME_PC]

@@ -79,6 +79,16 @@ void map_device(u64 offset, Phys at, u64 bytes) {
     isb();
 }
 
+void map_window(CpuId core, Phys at) {
+    const u64 window = layout::kWindows + core * kPage;
+    u64& entry = devices3.entry[index(window, 12)];
+    write_kernel_descriptor(entry, 0);
+    flush_kernel_page(window);
+    write_kernel_descriptor(entry, at.value | Regime::kNormal | Regime::kNoExecute | Regime::kAlways | kPageEntry);
+    dsb_ish();
+    isb();
+}
+
 // The way from physical to virtual addresses is behind us.
 void drop_identity() {
     root.entry[0] = 0;

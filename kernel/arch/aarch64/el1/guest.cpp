@@ -1,32 +1,339 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 //
-// Guests without EL2.
+// Guests without EL2: both of a guest's exception levels run at EL0, on translations that shadow.cpp keeps. What a
+// guest must not do traps; what the VMM need not see is done here: a system call or an interrupt goes to virtual EL1.
+//
+// The state page holds the whole of the vCPU's architectural state at every exit, as if there were an EL1: PSTATE with
+// its virtual mode and masks, both stack pointers, all of El1State. Only TPIDR_EL0 and TPIDRRO_EL0 stay in the core while
+// the guest runs, and FP registers longer.
 #include "kernel/core/guest.hpp"
 
 #include "asid.hpp"
 #include "kernel/arch/aarch64/boot.hpp"
+#include "kernel/arch/aarch64/fpu.hpp"
+#include "kernel/core/destroy.hpp"
+#include "regime.hpp"
+#include "shadow.hpp"
+#include "switch.hpp"
 
 namespace twain::kernel {
 
-void sys_vcpu_run(Cpu& cpu) { cpu.current->set_result(Status(Error::unsupported).tag()); }
-void guest_enter(Cpu&, Thread&) {}
-void guest_leave(Cpu&) {}
-void guest_wake(Cpu&, Thread&) {}
-void guest_abandon(Cpu&, Thread&) {}
-void guest_timer_interrupt(Cpu&) {}
-void guest_maintenance(Cpu&) {}
-void guest_refresh(Cpu&) {}
-void guest_trap(Cpu&, u64) {}
-Status guest_kick(Cpu&, Vcpu&, u64) { return Error::unsupported; }
-Status guest_sync(Vcpu&, u64) { return Error::unsupported; }
-void guest_bind_page(Vcpu&, Phys) {}
-void guest_destroy(Vcpu&) {}
-void guest_lose_reference(Slot&) {}
+extern "C" {
+Shadow::Entry guest_entries[abi::kMaxCores];
+extern char guest_vectors[], vectors[];
+void guest_absorb(Cpu& cpu);
+}
 
-namespace machine {
-void drop_shadows(Space&) {}
-void free_shadows(Space&) {}
-}  // namespace machine
+namespace {
+
+using abi::VcpuPage;
+using SP_EL0 = SysReg<3, 0, 4, 1, 0>;
+
+constexpr u64 kFlags = 0xf000'0000;  // NZCV
+constexpr u64 kMode = 0x1f, kEl1h = 5, kMaskI = 0x80, kMaskAll = 0x3c0;
+constexpr u64 kIrqVector = 0x80, kFromEl1h = 0x200, kFromEl0 = 0x400;
+
+bool at_el0(const VcpuPage& page) { return (page.pstate & 0xc) == 0; }
+u64& stack(VcpuPage& page) { return (page.pstate & kMode) == kEl1h ? page.el1.sp_el1 : page.sp_el0; }
+
+// Takes an exception to virtual EL1 (Arm ARM D1.4).
+void vector(VcpuPage& page, u64 offset) {
+    const u64 mode = page.pstate & kMode;
+    page.el1.elr_el1 = page.pc;
+    page.el1.spsr_el1 = page.pstate;
+    page.pc = (page.el1.vbar_el1 & ~u64{0x7ff}) + (mode == kEl1h ? kFromEl1h : at_el0(page) ? kFromEl0 : 0) + offset;
+    page.pstate = (page.pstate & kFlags) | kMaskAll | kEl1h;
+    ++page.shadow.vectored;
+}
+
+// What the next entry uses. False: the VMM has named a view that there is not.
+bool prepare(Cpu& cpu, Vcpu& vcpu) {
+    VcpuPage& page = *vcpu.page;
+    if (__atomic_load_n(&page.shadow.irq, __ATOMIC_RELAXED) && !(page.pstate & kMaskI)) vector(page, kIrqVector);
+    Shadow::Entry& entry = guest_entries[cpu.id];
+    entry.stack = stack(page);
+    Regime::Spsr::write(page.pstate & kFlags);
+    Regime::Elr::write(page.pc);
+    return vcpu.space->shadow && vcpu.space->shadow->activate(cpu, page.shadow.view[at_el0(page) ? 0 : 1], entry);
+}
+
+// The vCPU's FP registers go to memory. On the core that holds them, not in guest mode.
+void unload(Cpu& cpu) {
+    Vcpu& vcpu = *cpu.loaded;
+    fpu_flush(cpu, reinterpret_cast<FpuState*>(&vcpu.page->fpcr));
+    cpu.loaded = nullptr;
+    vcpu.live = Vcpu::kNowhere;
+}
+
+void to_host(Cpu& cpu) {
+    VcpuPage& page = *cpu.current->vcpu->page;
+    page.el1.tpidr_el0 = reg::TPIDR_EL0::read();
+    reg::TPIDRRO_EL0::write(0);
+    reg::TPIDR_EL0::write(cpu.current->thread_pointer);
+    Regime::Vbar::write(reinterpret_cast<u64>(vectors));
+    cpu.guest_mode = 0;
+    cpu.frame = &cpu.current->frame;
+}
+
+// vcpu_run returns.
+void finish(Cpu& cpu, Thread& thread, u64 tag) {
+    Vcpu& vcpu = *thread.vcpu;
+    disarm(cpu, thread);
+    thread.vcpu = nullptr;
+    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
+    thread.frame.x[0] = 0;
+    thread.set_result(tag);
+    cpu.frame = &thread.frame;
+}
+
+void exit_to_vmm(Cpu& cpu, u64 tag) {
+    Thread& thread = *cpu.current;
+    VcpuPage& page = *thread.vcpu->page;
+    page.exit_reason = static_cast<u32>(tag);
+    ++page.exits_vmm;
+    to_host(cpu);
+    finish(cpu, thread, tag);
+    machine::activate(cpu, *thread.space);
+    fpu_offer(cpu, thread.fpu);
+}
+void exit_to_vmm(Cpu& cpu, abi::Exit reason) { exit_to_vmm(cpu, static_cast<u64>(reason)); }
+
+bool posted(const VcpuPage& page) {
+    return (__atomic_load_n(&page.posted, __ATOMIC_RELAXED) | __atomic_load_n(&page.recalled, __ATOMIC_RELAXED)) != 0;
+}
+
+void wait_for_interrupt(Cpu& cpu) {
+    Thread& thread = *cpu.current;
+    Vcpu& vcpu = *thread.vcpu;
+    VcpuPage& page = *vcpu.page;
+    page.pc += 4;
+    ++page.exits_wfi;
+    if (vcpu.kick) {
+        vcpu.kick = 0;
+        exit_to_vmm(cpu, abi::Exit::kicked);
+        return;
+    }
+    if (page.shadow.irq) {
+        (void)prepare(cpu, vcpu);
+        return;
+    }
+    vcpu.sleeping = true;
+    thread.state = State::waiting;
+    leave_current(cpu);
+    machine::barrier();  // asleep before the last look: whoever posts looks the other way round
+    if (posted(page) || __atomic_load_n(&vcpu.kick, __ATOMIC_ACQUIRE)) guest_wake(cpu, thread);
+}
+
+}  // namespace
+
+// Right after a guest was left: what the core holds of it goes to its page.
+void guest_absorb(Cpu& cpu) {
+    VcpuPage& page = *cpu.current->vcpu->page;
+    const u64 sp = SP_EL0::read();
+    guest_entries[cpu.id].stack = sp;
+    stack(page) = sp;
+    page.pc = Regime::Elr::read();
+    page.pstate = (page.pstate & ~kFlags) | (Regime::Spsr::read() & kFlags);
+}
+
+void guest_enter(Cpu& cpu, Thread& thread) {
+    Vcpu& vcpu = *thread.vcpu;
+    VcpuPage& page = *vcpu.page;
+    if (vcpu.kick) [[unlikely]] {
+        vcpu.kick = 0;
+        page.exit_reason = static_cast<u32>(abi::Exit::kicked);
+        finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
+        machine::activate(cpu, *thread.space);
+        return;
+    }
+    if (cpu.loaded != &vcpu) {
+        if (cpu.loaded) unload(cpu);
+        map_window(cpu.id, machine::to_phys(&page));
+        cpu.loaded = &vcpu;
+        vcpu.live = cpu.id;
+    }
+    if (const u64 groups = __atomic_load_n(&page.loaded, __ATOMIC_ACQUIRE)) [[unlikely]] {
+        page.loaded = 0;
+        if (groups & abi::kGroupFp) fpu_forget(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
+    }
+    if (page.shadow.icache) [[unlikely]] {
+        page.shadow.icache = 0;
+        asm volatile("dsb ish\n ic ialluis\n dsb ish\n isb" ::: "memory");
+    }
+    if (page.shadow.deadline != abi::kForever) arm(cpu, thread, page.shadow.deadline);
+    reg::TPIDR_EL0::write(page.el1.tpidr_el0);
+    reg::TPIDRRO_EL0::write(page.el1.tpidrro_el0);
+    Regime::Vbar::write(reinterpret_cast<u64>(guest_vectors));
+    fpu_offer(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
+    cpu.guest_mode = 1;
+    cpu.frame = reinterpret_cast<Frame*>(layout::kWindows + cpu.id * kPage);
+    if (!prepare(cpu, vcpu)) exit_to_vmm(cpu, Status(Error::bad_arg).tag());
+}
+
+void guest_leave(Cpu& cpu) { to_host(cpu); }
+
+void sys_vcpu_run(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(abi::Type::vcpu, abi::rights::vcpu_run)) [[unlikely]] {
+        const Error error = !cap.head ? Error::bad_slot : cap.type() == abi::Type::vcpu ? Error::rights : Error::bad_type;
+        self.set_result(Status(error).tag());
+        return;
+    }
+    Vcpu& vcpu = cap.object<Vcpu>();
+    Thread* nobody = nullptr;
+    if (!vcpu.page || !vcpu.space ||
+        !__atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        self.set_result(Status(Error::busy).tag());
+        return;
+    }
+    if (vcpu.live != cpu.id && vcpu.live != Vcpu::kNowhere) [[unlikely]] {
+        const StructureLock lock;
+        run_on(
+            vcpu.live,
+            [](void* argument) {
+                Cpu& there = machine::cpu();
+                if (there.loaded == argument) unload(there);
+            },
+            &vcpu);
+    }
+    self.vcpu = &vcpu;
+    self.state = State::guest;
+    self.thread_pointer = reg::TPIDR_EL0::read();
+    guest_enter(cpu, self);
+}
+
+void guest_trap(Cpu& cpu, u64 syndrome) {
+    Vcpu& vcpu = *cpu.current->vcpu;
+    VcpuPage& page = *vcpu.page;
+    ++page.exits;
+    const u64 ec = syndrome >> 26 & 0x3f;
+    if (ec == 0x15 && at_el0(page)) {  // a system call of the guest's user
+        page.el1.esr_el1 = syndrome;
+        vector(page, 0);
+        if (!prepare(cpu, vcpu)) exit_to_vmm(cpu, Status(Error::bad_arg).tag());
+        return;
+    }
+    if (ec == 0x01 && !(syndrome & 1)) {  // WFI
+        wait_for_interrupt(cpu);
+        return;
+    }
+    page.esr = syndrome;
+    page.far = Regime::Far::read();
+    exit_to_vmm(cpu, abi::Exit::trap);
+}
+
+void guest_timer_interrupt(Cpu&) { reg::CNTV_CTL_EL0::write(0); }
+void guest_maintenance(Cpu&) {}
+
+// After interrupts that came while the guest ran: what do they mean for it?
+void guest_refresh(Cpu& cpu) {
+    Vcpu& vcpu = *cpu.current->vcpu;
+    ++vcpu.page->exits;
+    ++vcpu.page->exits_irq;
+    if (vcpu.kick) {
+        vcpu.kick = 0;
+        exit_to_vmm(cpu, abi::Exit::kicked);
+    }
+}
+
+// Whatever it is, the VMM decides what it means: the CPU interface is its own.
+void guest_wake(Cpu& cpu, Thread& thread) {
+    Vcpu& vcpu = *thread.vcpu;
+    __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
+    if (!vcpu.sleeping) return;
+    vcpu.sleeping = false;
+    disarm(cpu, thread);
+    make_ready(cpu, thread);
+}
+
+void guest_abandon(Cpu& cpu, Thread& thread) {
+    Vcpu& vcpu = *thread.vcpu;
+    vcpu.sleeping = false;
+    disarm(cpu, thread);
+    thread.vcpu = nullptr;
+    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
+    thread.frame.x[0] = 0;
+    thread.set_result(Status(Error::cancelled).tag());
+}
+
+Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason) {
+    if (reason > abi::vcpu::kKickExit) return {Error::bad_arg, 2};
+    if (reason == abi::vcpu::kKickExit) __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
+    machine::barrier();
+    Thread* runner = __atomic_load_n(&vcpu.runner, __ATOMIC_ACQUIRE);
+    if (!runner) return {};
+    if (runner->core == cpu.id) {
+        guest_wake(cpu, *runner);
+    } else {
+        post_mail(*runner);
+    }
+    return {};
+}
+
+namespace {
+
+// Off whatever core holds it.
+void take_off(Vcpu& vcpu) {
+    if (vcpu.live == Vcpu::kNowhere) return;
+    run_on(
+        vcpu.live,
+        [](void* argument) {
+            Cpu& cpu = machine::cpu();
+            if (cpu.loaded == argument) unload(cpu);
+        },
+        &vcpu);
+}
+
+}  // namespace
+
+// Everything but FP registers is in the page whenever the vCPU does not run.
+Status guest_sync(Vcpu& vcpu, u64 groups) {
+    if (groups & ~u64{abi::kGroupAll}) return {Error::bad_arg, 2};
+    if (vcpu.runner || !vcpu.page) return {Error::busy, 0};
+    if (groups & abi::kGroupFp) take_off(vcpu);
+    return {};
+}
+
+void guest_bind_page(Vcpu& vcpu, Phys at) {
+    auto* page = static_cast<VcpuPage*>(machine::to_virt(at));
+    page->version = abi::kVersion;
+    page->shadow.level = Regime::kExceptionLevel;
+    page->shadow.midr = reg::MIDR_EL1::read();
+    vcpu.page = page;
+}
+
+Status guest_translate(Vcpu& vcpu, u32 method, u64 a, u64 b, u64 c, u64& result) {
+    if (!vcpu.space || !vcpu.page) return {Error::busy, 0};
+    Space& space = *vcpu.space;
+    Shadow* shadow = Shadow::of(space);
+    if (!shadow) return {Error::no_memory, 0};
+    switch (method) {
+        case abi::vcpu::fill:
+            if (a > abi::kShadowFills) return {Error::bad_arg, 2};
+            for (; result < a; ++result) {
+                const auto* from = &vcpu.page->shadow.fill[result];
+                const abi::ShadowFill once{__atomic_load_n(&from->at, __ATOMIC_RELAXED), __atomic_load_n(&from->to, __ATOMIC_RELAXED)};
+                if (const Status status = shadow->fill(space, once); !status.ok()) return status;
+            }
+            return {};
+        case abi::vcpu::view: return shadow->view(space, a, b, c);
+        default: return shadow->drop(space, a, b, c);
+    }
+}
+
+void guest_destroy(Vcpu& vcpu) {
+    if (vcpu.runner) stop(*vcpu.runner);
+    if (vcpu.page) take_off(vcpu);
+}
+
+void guest_lose_reference(Slot& slot) {
+    auto& vcpu = *reinterpret_cast<Vcpu*>(align_down(reinterpret_cast<u64>(&slot), u64{1} << (Pool::order_of<Vcpu>() + Pool::kUnitShift)));
+    if (vcpu.runner) stop(*vcpu.runner);
+    if (vcpu.page) take_off(vcpu);
+    if (&slot == &vcpu.refs[Vcpu::ref_page]) vcpu.page = nullptr;
+    if (&slot == &vcpu.refs[Vcpu::ref_space]) vcpu.space = nullptr;
+}
 
 }  // namespace twain::kernel

@@ -36,6 +36,13 @@ void flush_kernel_translations() {
     isb();
 }
 
+void flush_kernel_page(u64 at) {
+    dsb_ish();
+    asm volatile("tlbi vaae1, %0" ::"r"(at >> 12 & 0xfff'ffff'ffff) : "memory");
+    dsb_ish();
+    isb();
+}
+
 // Runs at physical addresses, all cores: the lower half is where they are, the upper half what the kernel is linked to.
 void enable_kernel_regime(u64 root, u64 vectors) {
     Regime::roots() = {root, reinterpret_cast<u64>(&empty)};

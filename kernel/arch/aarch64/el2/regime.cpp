@@ -30,6 +30,13 @@ void flush_kernel_translations() {
     isb();
 }
 
+void flush_kernel_page(u64 at) {
+    dsb_ish();
+    asm volatile("tlbi vae2, %0" ::"r"(at >> 12 & 0xfff'ffff'ffff) : "memory");
+    dsb_ish();
+    isb();
+}
+
 void enable_kernel_regime(u64 root, u64 vectors) {
     const u64 range = physical_range();
     reg::HCR_EL2::write(kHcrHost);
