@@ -2,6 +2,7 @@
 # Copyright The Twain authors
 """The command line as a user meets it."""
 
+import errno
 import json
 import os
 import pty
@@ -47,7 +48,9 @@ def test_each_command_has_help_with_two_examples(command, capsys):
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["run", "--cpus", "9"], ["run", "--cpus", "x"], ["kill"],
                                        ["check", "no-such-file"], ["build", "--", "x"], ["explain", "E999"],
-                                       ["symbolize", "/no/such/file"]])
+                                       ["symbolize", "/no/such/file"], ["graph", "-o", "/no/such/directory/x.svg"],
+                                       ["bench", "--json", "/no/such/directory/x"], ["demo", "--json", "/"],
+                                       ["run", "--timeout", "0", "--dry-run"], ["run", "--timeout", "x", "--dry-run"]])
 def test_misuse_is_exit_2_and_has_a_message(arguments):
     result = twain(*arguments)
     assert result.returncode == Exit.USAGE
@@ -93,6 +96,16 @@ def test_internal_error_is_exit_70_without_traceback(monkeypatch, tmp_path, caps
     errors = capsys.readouterr().err
     assert "planted" in errors and "Traceback" not in errors
     assert "Traceback" in next(tmp_path.glob("internal-*.log")).read_text()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_what_the_file_system_refuses_is_no_internal_error(monkeypatch, capsys, number):
+    def fail(options):
+        raise OSError(number, os.strerror(number), "/some/file")
+
+    monkeypatch.setattr(cli.commands, "boards", fail)
+    assert cli.main(["boards"]) == Exit.RUN
+    assert capsys.readouterr().err == f"error: {os.strerror(number)}: /some/file\n"
 
 
 def test_interrupt_is_exit_130(monkeypatch):

@@ -3,11 +3,13 @@
 """The command line: subcommands, their help, exit codes; the work is done elsewhere."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
 import time
 import traceback
+from pathlib import Path
 
 from . import VERSION, commands
 from .errors import Exit, TwainError
@@ -16,6 +18,9 @@ from .paths import build_root, short
 EXIT_CODES = """exit codes:
   0 ok   1 errors in the configuration   2 usage   3 a claim fails   4 build failed   5 a tool is missing
   6 run failed or timed out   7 tests failed   70 internal error   130 interrupted"""
+
+# What the user's machine refuses, not we: a full disk, a directory that cannot be written.
+_ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENAMETOOLONG)
 
 
 def main(arguments=None):
@@ -40,10 +45,19 @@ def main(arguments=None):
         # Whoever read our output has left; so do we, without a second complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.OK)
+    except OSError as error:
+        if error.errno not in _ENVIRONMENT:
+            return _internal(error)
+        print(f"error: {error.strerror}" + (f": {error.filename}" if error.filename else ""), file=sys.stderr)
+        return int(Exit.RUN)
     except Exception as error:  # noqa: BLE001 the last resort: no bare traceback reaches the user
-        print(f"error: internal: {type(error).__name__}: {error}", file=sys.stderr)
-        print(f"  hint: please report it together with {_write_traceback()}", file=sys.stderr)
-        return int(Exit.INTERNAL)
+        return _internal(error)
+
+
+def _internal(error):
+    print(f"error: internal: {type(error).__name__}: {error}", file=sys.stderr)
+    print(f"  hint: please report it together with {_write_traceback()}", file=sys.stderr)
+    return int(Exit.INTERNAL)
 
 
 def _take_signals():
@@ -96,7 +110,7 @@ def parser():
     config_argument(sub)
     machine_arguments(sub)
     sub.add_argument("--script", action="store_true", help="run the scripted session even on a terminal")
-    sub.add_argument("--json", metavar="FILE", help="write what was seen to FILE")
+    sub.add_argument("--json", type=_output, metavar="FILE", help="write what was seen to FILE")
     sub.add_argument("--yes", action="store_true", help="install missing packages without asking")
 
     sub = add("test", commands.test, "run the tests: on the host, of the configuration, two demos", ["test", "test --all"])
@@ -132,7 +146,7 @@ def parser():
     machine_arguments(sub)
     sub.add_argument("--gdb", action="store_true", help="wait for a debugger on 127.0.0.1:1234")
     sub.add_argument("--dry-run", action="store_true", help="print QEMU's command line only")
-    sub.add_argument("--timeout", type=float, metavar="S", help="give up (exit code 6) after S seconds")
+    sub.add_argument("--timeout", type=_seconds, metavar="S", help="give up (exit code 6) after S seconds")
     sub.add_argument("--deterministic", action="store_true",
                      help="one instruction is one nanosecond, fixed clock and seed: runs repeat exactly")
 
@@ -141,7 +155,7 @@ def parser():
     config_argument(sub)
     sub = add("graph", commands.graph, "draw the system as SVG", ["graph >system.svg", "graph two-guests -o two.svg"])
     config_argument(sub)
-    sub.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of stdout")
+    sub.add_argument("-o", "--output", type=_output, metavar="FILE", help="write to FILE instead of stdout")
     sub = add("map", commands.map_, "print the physical memory map", ["map", "map two-guests"])
     config_argument(sub)
     sub = add("explain", commands.explain, "explain a message of the configuration checker", ["explain E101", "explain W148"])
@@ -150,7 +164,7 @@ def parser():
     sub.add_argument("board", nargs="?", metavar="BOARD", help="a board: list its devices")
 
     sub = add("bench", commands.bench, "count instructions and compare with the aims", ["bench", "bench --json bench.json"])
-    sub.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+    sub.add_argument("--json", type=_output, metavar="FILE", help="write the figures to FILE")
     sub.add_argument("--write-docs", action="store_true", help="remake the table in docs/benchmarks.md")
 
     def live(name, run, text, examples, argument=None, optional=False):
@@ -181,7 +195,24 @@ def parser():
 
 
 def _cores(text):
-    value = int(text)
-    if not 1 <= value <= 8:
+    if text not in map(str, range(1, 9)):
         raise argparse.ArgumentTypeError("1 to 8 cores")
+    return int(text)
+
+
+def _seconds(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("a number of seconds above 0")
     return value
+
+
+def _output(text):
+    """A file that can be written: known before minutes of work go into its contents."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"cannot write to {text}")
+    return text
