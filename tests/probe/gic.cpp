@@ -21,14 +21,17 @@ u64 access(u64 at, unsigned bytes, bool write, u64 value) {
     return value;
 }
 
-// All words and double words; bytes and half-words by a stride that meets every register.
+// Every aligned offset at every width where a frame has registers; samples of what is reserved between.
+bool has_registers(u64 at) {
+    const u64 in_frame = at & 0xffff;
+    return in_frame < 0x1000 || (in_frame >= 0x6000 && in_frame < 0x6300) || in_frame >= 0xff80;
+}
+
 u32 sweep(u64 base, u64 bytes, bool write) {
     const Fault f = faults_of([&] {
-        constexpr unsigned kWidths[] = {1, 2, 4, 8};
-        constexpr unsigned kStrides[] = {5, 6, 4, 8};
-        for (unsigned n = 0; n < 4; ++n) {
-            for (u64 at = 0; at + kWidths[n] <= bytes; at += kStrides[n]) {
-                (void)access(base + at, kWidths[n], write, ~u64{0});
+        for (unsigned width = 1; width <= 8; width *= 2) {
+            for (u64 at = 0; at + width <= bytes; at += has_registers(at) ? width : 0x80) {
+                (void)access(base + at, width, write, ~u64{0});
             }
         }
     });

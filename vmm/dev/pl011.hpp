@@ -41,8 +41,10 @@ public:
     std::span<const char> to_send() const;
     void sent(unsigned count);
 
-    // A full line: when its patience ends (~0: it is not full), and what follows then: the transmitter is ready.
-    std::uint64_t deadline() const { return full_since_ != 0 ? full_since_ + patience_ + 1 : ~std::uint64_t{0}; }
+    // A full line: when its patience ends (~0: it is not full, or has), and what follows then: the transmitter is ready.
+    std::uint64_t deadline(std::uint64_t now) const {
+        return full_since_ != 0 && !gave_up(now) ? full_since_ + patience_ + 1 : ~std::uint64_t{0};
+    }
     void expire(std::uint64_t now) { latched_ |= gave_up(now) ? kTx : 0u; }
 
     // How many characters can be received now; receive() takes at most as many.

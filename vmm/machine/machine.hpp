@@ -368,7 +368,7 @@ private:
             const std::uint64_t now = platform_.now();
             const std::uint64_t flush_after = config_.ticks_per_second / 1000;
             feed_uart();
-            deadline = uart_.deadline();
+            deadline = uart_.deadline(now);
             if (uart_.to_send().empty()) {
                 flush_expected_ = false;
                 flush_at_ = 0;

@@ -110,9 +110,10 @@ TEST_CASE("what is sent comes out; a full line blocks for a while, then drops", 
     CHECK_FALSE(u.uart.line());
     u.w(0, '!');
     CHECK(u.uart.dropped() == 1);
+    CHECK(u.uart.deadline(u.now) == 102);
     u.now = 102;
     CHECK((u.r(0x18) & 0x20) == 0);  // patience is over
-    CHECK(u.uart.deadline() == 102);
+    CHECK(u.uart.deadline(u.now) == ~std::uint64_t{0});
     u.uart.expire(u.now);
     CHECK(u.uart.line());
     u.w(0, '!');
