@@ -16,7 +16,7 @@ inline constexpr Status kAgain{Error::none, 0xff};
 
 class Invocation {
 public:
-    Invocation(Cpu& cpu, Thread& self, Slot& slot) : cpu(cpu), self(self), slot(slot), cap(slot.load()) {}
+    Invocation(Cpu& cpu, Thread& self, Slot& slot) : cpu(cpu), self(self), slot(slot), cap(slot.peek()) {}
 
     u64 arg(unsigned n) const { return self.frame.x[n]; }
     void result(unsigned n, u64 value) { self.frame.x[n] = value; }

@@ -91,10 +91,6 @@ void sys_invoke(Cpu& cpu) {
     const u64 index = self.frame.x[0];
     const u32 method = static_cast<u32>(self.frame.x[1]);
     const Capability cap = self.cspace->load(index);
-    if (!cap.head) {
-        self.set_result(Status(Error::bad_slot, 0).tag());
-        return;
-    }
     Status status;
     if (light(cpu, self, cap, method, status)) {
         self.set_result(status.tag());
@@ -109,7 +105,7 @@ void sys_invoke(Cpu& cpu) {
     Invocation call(cpu, self, *slot);
     status = structural(call, method);
     if (cpu.current != &self) return;  // it has stopped or removed itself
-    if (status.argument == kAgain.argument) {
+    if (status.argument == kAgain.argument) [[unlikely]] {
         self.frame.pc -= 4;
         cpu.hazard |= kReschedule;
         return;

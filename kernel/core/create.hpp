@@ -17,7 +17,7 @@ T* allocate_object(Pool& pool) {
     constexpr unsigned order = Pool::order_of<T>();
     void* memory = pool.allocate(order);
     if (!memory) return nullptr;
-    T* object = new (memory) T();
+    T* object = new (memory) T;  // what has no initializer keeps the pool's zeroes (-fno-lifetime-dse)
     object->pool = &pool;
     object->id = next_object_id();
     object->type = T::kType;

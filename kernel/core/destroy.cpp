@@ -33,12 +33,7 @@ void lose_reference(Slot& slot) {
             break;
         case Thread::ref_sched: detach_sched(thread); break;
         case Thread::ref_note:
-            if (thread.bound) {
-                Notification* note = thread.note;
-                thread.bound = false;
-                thread.note = nullptr;
-                if (note) note->waiter = nullptr;
-            }
+            if (thread.bound) leave_notification(thread);
             break;
         case Thread::ref_fault:
         case Thread::kRefs: break;

@@ -233,7 +233,7 @@ bool receive(Cpu& cpu, Thread& self, Endpoint& endpoint, Ticks deadline) {
 // A receiver leaves the queue because something else than a call has come.
 void leave_endpoint(Thread& thread) {
     if (!thread.endpoint) return;
-    Queue<Thread>::remove(thread);
+    if (thread.linked()) Queue<Thread>::remove(thread);  // a call under way from another core is in no queue yet
     thread.endpoint = nullptr;
 }
 
@@ -416,7 +416,9 @@ void post_mail(Thread& thread) {
     if (!__atomic_exchange_n(&thread.mailed, u8{1}, __ATOMIC_ACQ_REL)) push_mail(thread.core, thread);
 }
 
-void signal(Cpu& cpu, Notification& note, u64 bits) {
+namespace {
+
+inline void set_bits(Cpu& cpu, Notification& note, u64 bits) {
     __atomic_fetch_or(&note.bits, bits, __ATOMIC_ACQ_REL);
     machine::barrier();
     Thread* waiter = __atomic_load_n(&note.waiter, __ATOMIC_ACQUIRE);
@@ -428,6 +430,10 @@ void signal(Cpu& cpu, Notification& note, u64 bits) {
     }
 }
 
+}  // namespace
+
+void signal(Cpu& cpu, Notification& note, u64 bits) { set_bits(cpu, note, bits); }
+
 void sys_signal(Cpu& cpu) {
     Thread& self = *cpu.current;
     const Capability cap = self.cspace->load(self.frame.x[0]);
@@ -436,7 +442,7 @@ void sys_signal(Cpu& cpu) {
         return;
     }
     self.set_result(0);
-    signal(cpu, cap.object<Notification>(), cap.badge ? cap.badge : 1);
+    set_bits(cpu, cap.object<Notification>(), cap.badge ? cap.badge : 1);
 }
 
 void fault(Cpu& cpu, abi::FaultKind kind, u64 syndrome, u64 address) {
@@ -600,14 +606,9 @@ void drain(Reply& reply) {
         &reply);
 }
 
-void drain(Notification& note) {
+void leave_notification(Thread& waiter) {
     run_on(
-        note.timer_core,
-        [](void* argument) { machine::cpu().timers.remove(*static_cast<Notification*>(argument)); }, &note);
-    Thread* waiter = note.waiter;
-    if (!waiter) return;
-    run_on(
-        waiter->core,
+        waiter.core,
         [](void* argument) {
             Cpu& cpu = machine::cpu();
             Thread& thread = *static_cast<Thread*>(argument);
@@ -621,7 +622,14 @@ void drain(Notification& note) {
             thread.set_result(error_tag(Error::cancelled));
             make_ready(cpu, thread);
         },
-        waiter);
+        &waiter);
+}
+
+void drain(Notification& note) {
+    run_on(
+        note.timer_core,
+        [](void* argument) { machine::cpu().timers.remove(*static_cast<Notification*>(argument)); }, &note);
+    if (note.waiter) leave_notification(*note.waiter);
 }
 
 void detach_sched(Thread& thread) {

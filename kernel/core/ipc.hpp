@@ -40,6 +40,9 @@ void drain(Endpoint& endpoint);
 void drain(Reply& reply);
 void drain(Notification& note);
 
+// The thread loses the notification that it is bound to or waits for. Structure lock.
+void leave_notification(Thread& waiter);
+
 // A scheduling context goes away, or is taken from its owner. Structure lock.
 void detach_sched(Thread& thread);
 

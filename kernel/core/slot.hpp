@@ -58,6 +58,7 @@ public:
             if (head == __atomic_load_n(&head_, __ATOMIC_RELAXED)) return {head, badge};
         }
     }
+    Capability peek() const { return {head_, badge_}; }  // under the structure lock
     bool empty() const { return head_ == 0; }
     Type type() const { return static_cast<Type>(head_ >> 56); }
     u8 rights() const { return static_cast<u8>(head_ >> 48); }
