@@ -283,7 +283,8 @@ def _ask(options, command):
         answer = answer["answer"]
     failed = isinstance(answer, dict) and (answer.get("ok") is False or "error" in answer)
     if failed and not getattr(options, "json", False):
-        raise TwainError(Exit.RUN, str(answer.get("error", answer)))
+        name = f": {answer['name']}" if answer.get("name") else ""
+        raise TwainError(Exit.RUN, str(answer.get("error", answer)) + name)
     _print(answer, getattr(options, "json", False))
     return Exit.RUN if failed else Exit.OK
 
