@@ -273,6 +273,8 @@ inline constexpr std::uint32_t kVirqNotify = 1u << 24;
 
 // Register groups for `loaded` (VMM -> kernel) and `sync`.
 inline constexpr std::uint32_t kGroupEl1 = 1, kGroupTimer = 2, kGroupFp = 4, kGroupAll = 7;
+// In `loaded` only: the virtual CPU interface begins anew, with nothing pending or active (a vCPU that is reset).
+inline constexpr std::uint32_t kGroupInterrupts = 8;
 
 struct El1State {  // Arm ARM D17.2
     std::uint64_t sp_el1, elr_el1, spsr_el1, sctlr_el1, cpacr_el1, ttbr0_el1, ttbr1_el1, tcr_el1;

@@ -189,6 +189,7 @@ void Gic::forget(VcpuIndex vcpu) {
     __atomic_store_n(&page.posted, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&page.recalled, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&page.retired, 0, __ATOMIC_RELAXED);
+    page.pending = page.active = 0;
 }
 
 void Gic::send_sgi(VcpuIndex self, std::uint64_t value, Kicks& kicks) {

@@ -439,7 +439,7 @@ private:
         }
         page.vmpidr = 0x8000'0000u | v.index;
         page.vpidr = 0;
-        page.loaded = abi::kGroupAll;
+        page.loaded = abi::kGroupAll | abi::kGroupInterrupts;
     }
 
     LoadError load(bool ram_is_zero) {

@@ -215,6 +215,16 @@ void load(Cpu& cpu, Vcpu& vcpu) {
     vcpu.live = cpu.id;
 }
 
+// The virtual CPU interface as after a reset: nothing pending, nothing active. The vCPU is loaded.
+void reset_interrupts(Vcpu& vcpu) {
+    if (vcpu.virqs.timer_in_flight()) gic::set_private_active(guest_timer_intid(), false);
+    vcpu.virqs = {};
+    vcpu.virqs.init();
+    vcpu.vmcr = 0;
+    for (u64& priorities : vcpu.active_priorities) priorities = 0;
+    load_lists(vcpu);
+}
+
 // What the VMM has changed in the page while the registers were in the core.
 void take_changes(Cpu& cpu, VcpuPage& page) {
     const u64 groups = __atomic_exchange_n(&page.loaded, u64{0}, __ATOMIC_ACQ_REL);
@@ -224,6 +234,7 @@ void take_changes(Cpu& cpu, VcpuPage& page) {
         reg::CNTV_CTL_EL0::write(page.cntv_ctl & (kTimerEnable | kTimerMask));
     }
     if (groups & abi::kGroupFp) fpu_forget(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
+    if (groups & abi::kGroupInterrupts) reset_interrupts(*cpu.loaded);
     reg::CNTVOFF_EL2::write(page.cntvoff);
 }
 
