@@ -106,12 +106,9 @@ def run(options):
     if problem:
         raise TwainError(Exit.MISSING, f"cannot count instructions: {problem}", hint="QEMU 7.2 to 8.1 has the interface")
     figures = {}
-    with stage("kernel primitives"):
-        figures.update(_kernel(directory))
-    with stage("guest operations"):
-        figures.update(_guests(directory))
-    with stage("boot of a guest"):
-        figures.update(_boot(directory))
+    figures.update(_kernel(directory))
+    figures.update(_guests(directory))
+    figures.update(_boot(directory))
     print(table(figures))
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
@@ -142,8 +139,9 @@ def write_document(figures):
 
 def _kernel(directory):
     log = directory / "build.log"
-    build.configure(ROOT / "configs/two-guests.toml", None, False, log)
-    build.compile_(False, log, ["target"])
+    with stage("building the kernel's bench"):
+        build.configure(ROOT / "configs/two-guests.toml", None, False, log)
+        build.compile_(False, log, ["target"])
     image = build.tree() / "target" / "test" / "bench.bin"
     if not image.is_file():
         raise TwainError(Exit.BUILD, f"the build made no {short(image)}", hint=f"the log is {short(log)}")
@@ -153,17 +151,17 @@ def _kernel(directory):
 def _guests(directory):
     guest = _bench_guest(directory)
     config = _config(directory, "bench-vcpu", f'kernel  = "{os.path.relpath(guest, directory)}"')
-    built = build.make(config, cpus=1)
+    built = build.make(config, cpus=1, warnings=False)
     return _figures(GUESTS, _count(directory, "guests", built.image,
                                    lambda session: session.wait_for("bench", "bench done", LIMIT), built))
 
 
 def _boot(directory):
-    config = _config(directory, "bench-boot", 'image   = "debian"')
-    built = build.make(config, cpus=1)
+    config = _config(directory, "bench-boot", 'image   = "debian"\ncmdline = "console=ttyAMA0 quiet"')
+    built = build.make(config, cpus=1, warnings=False)
     command = qemu.command(built.image, cpus=1, memory=f"{built.info.ram >> 20}M", cpu=MODEL, deterministic=True)
     guest = built.info.guests[0]
-    with Broker(command, directory / "boot", [guest.name], built.info.labels) as machine:
+    with stage("booting a guest"), Broker(command, directory / "boot", [guest.name], built.info.labels) as machine:
         session = Session(machine)
         session.wait_for(guest.name, guest.ready, LIMIT)
         session.wait_for(guest.name, ".*Enter 'help'.*", LIMIT)
@@ -209,7 +207,7 @@ def _count(directory, name, image, wait, built=None):
     command = qemu.command(image, cpus=1, memory="1G", cpu=MODEL, extra=["-plugin", plugin])
     (directory / f"{name}.cmdline").write_text(shlex.join(command) + "\n")
     guests = [guest.name for guest in built.info.guests] if built else []
-    with Broker(command, directory / name, guests, built.info.labels if built else None) as machine:
+    with stage(f"counting: {name}"), Broker(command, directory / name, guests, built.info.labels if built else None) as machine:
         session = Session(machine)
         wait(session)
         deadline = time.monotonic() + 5

@@ -43,10 +43,10 @@ def fetch_libraries():
         aptroot.download(packages.split(), architecture)
 
 
-def make(config, cpus=None, debug=False):
+def make(config, cpus=None, debug=False, warnings=True):
     """Builds the image of a system description (a path); returns Built."""
     with stage(f"checking {system.shown(config)}") as note:
-        info = system.load(config, cpus)
+        info = system.load(config, cpus, warnings=warnings)
         note.text = f"{len(info.guests)} guests, {info.cpus} cores"
     records = make_images(info)
     directory = system_dir(info.name)

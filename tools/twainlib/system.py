@@ -74,11 +74,11 @@ def shown(path):
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
-def load(config, cpus=None, with_files=False, programs=None):
+def load(config, cpus=None, with_files=False, programs=None, warnings=True):
     """Checks a configuration and returns its SystemInfo; messages go to stderr, errors end the command."""
     sysgen = generator()
     result = sysgen.check(config, sysgen.Options(programs, images_dir() if with_files else None, cpus))
-    for item in result.diagnostics:
+    for item in result.diagnostics if warnings else result.errors:
         print(sysgen.render(item), file=sys.stderr)
     if result.errors or result.config is None:
         count = len(result.errors)
