@@ -34,14 +34,7 @@ Status invoke_reply(Cpu& cpu, Thread& self, Capability cap, u32 method) {
     if (!(cap.rights() & rights::reply_use)) return {Error::rights, 0};
     auto& reply = cap.object<Reply>();
     if (method == abi::reply::send) return send_reply(cpu, reply, self);
-    if (method != abi::reply::capture) return {Error::bad_method, 1};
-    Thread* caller = self.caller;
-    if (!caller || reply.caller) return {Error::busy, 0};
-    self.caller = nullptr;
-    caller->server = nullptr;
-    caller->reply = &reply;
-    reply.caller = caller;
-    return {};
+    return method == abi::reply::capture ? capture(cpu, reply, self) : Status{Error::bad_method, 1};
 }
 
 Status arm_notification(Cpu& cpu, Thread& self, Capability cap) {
@@ -97,9 +90,10 @@ void sys_invoke(Cpu& cpu) {
         return;
     }
     const StructureLock lock;
-    Slot* slot = self.cspace ? self.cspace->find(index) : nullptr;  // waiting for the lock may have taken it away
+    if (cpu.current != &self) return;  // while waiting for the lock it has been stopped, and may be gone
+    Slot* slot = self.cspace->find(index);
     if (!slot || slot->empty()) {
-        if (cpu.current == &self) self.set_result(Status(Error::bad_slot, 0).tag());
+        self.set_result(Status(Error::bad_slot, 0).tag());
         return;
     }
     Invocation call(cpu, self, *slot);

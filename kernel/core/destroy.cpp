@@ -46,26 +46,25 @@ void destroy_space(Space& space) {
     space.tables.free_all(*space.pool);
 }
 
-void destroy_object(Slot& slot) {
-    switch (slot.type()) {
-        case Type::cspace: slot.object<CSpace>().free_leaves(); break;
-        case Type::space: destroy_space(slot.object<Space>()); break;
-        case Type::thread: {
-            auto& thread = slot.object<Thread>();
-            stop(thread);
-            machine::forget_thread(thread);
+void destroy_object(Object& object) {
+    switch (object.type) {
+        case Type::cspace: static_cast<CSpace&>(object).free_leaves(); break;
+        case Type::space: destroy_space(static_cast<Space&>(object)); break;
+        case Type::thread:
+            stop(static_cast<Thread&>(object));
+            machine::forget_thread(static_cast<Thread&>(object));
             break;
-        }
-        case Type::endpoint: drain(slot.object<Endpoint>()); break;
-        case Type::reply: drain(slot.object<Reply>()); break;
-        case Type::notification: drain(slot.object<Notification>()); break;
+        case Type::endpoint: drain(static_cast<Endpoint&>(object)); break;
+        case Type::reply: drain(static_cast<Reply&>(object)); break;
+        case Type::notification: drain(static_cast<Notification&>(object)); break;
         case Type::irq: {
-            auto& irq = slot.object<Irq>();
-            machine::disable_irq(irq.intid);
-            Irq::of(irq.intid) = nullptr;
+            const u32 intid = static_cast<Irq&>(object).intid;
+            machine::disable_irq(intid);
+            Irq::of(intid) = nullptr;
+            synchronize();  // another core may be handling it
             break;
         }
-        case Type::vcpu: guest_destroy(slot.object<Vcpu>()); break;
+        case Type::vcpu: guest_destroy(static_cast<Vcpu&>(object)); break;
         default: break;
     }
 }
@@ -151,10 +150,11 @@ bool destroy(Slot& leaf) {
         leaf.clear();
         return true;
     }
+    // First nobody can find the object any more, then nobody is still using what it found, then it goes.
     Object& object = leaf.object<Object>();
-    destroy_object(leaf);
     leaf.clear();
-    synchronize();  // nobody is still using what it looked up before
+    synchronize();
+    destroy_object(object);
     object.pool->free(&object, object.order);
     return true;
 }

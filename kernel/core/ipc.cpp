@@ -29,8 +29,8 @@ void copy_words(const Frame& from, Frame& to) {
     for (unsigned i = 2; i < 8; ++i) to.x[i] = from.x[i];
 }
 
-// What a caller (or a faulted thread) says arrives in the server's registers.
-void deliver(Thread& caller, Thread& server) {
+// What a caller (or a faulted thread) says arrives in the server's registers; a capability only under the lock.
+void deliver(Thread& caller, Thread& server, const StructureLock* lock) {
     Frame& to = server.frame;
     to.x[0] = caller.badge;
     if (caller.fault != abi::FaultKind::none) [[unlikely]] {
@@ -46,7 +46,7 @@ void deliver(Thread& caller, Thread& server) {
     const u64 tag = caller.frame.x[1];
     to.x[1] = tag & kLabel;
     copy_words(caller.frame, to);
-    if (tag & abi::kTagCap) [[unlikely]] transfer_capability(caller, server);
+    if (lock && (tag & abi::kTagCap)) transfer_capability(caller, server, *lock);
 }
 
 void deliver_bits(Thread& thread, u64 bits) {
@@ -69,16 +69,21 @@ void lend(Thread& caller, Thread& server) {
     sched->user = &server;
 }
 
-// The caller has its time back, wherever it has got to by now.
+// The caller has its time back, wherever it has got to by now: servers in between that lent it on have their own again.
 void give_back(Cpu& cpu, Thread& caller) {
     Sched* sched = caller.lent;
     if (!sched) return;
+    const auto own_time = [](Thread& thread) { return thread.sched && thread.sched->user == &thread ? thread.sched : nullptr; };
     caller.lent = nullptr;
+    for (Thread* between = caller.server; between && between->lent == sched; between = between->server) {
+        between->lent = nullptr;
+        between->active = own_time(*between);
+    }
     Thread* user = sched->user;
     if (user && user->active == sched) {
         const bool queued = user->linked() && user->runnable();
         if (queued) remove_ready(cpu, *user);
-        user->active = user->sched && user->sched->user == user ? user->sched : nullptr;
+        user->active = own_time(*user);
         if (queued) make_ready(cpu, *user);
         if (user == cpu.current) cpu.hazard |= kReschedule;
     }
@@ -129,10 +134,10 @@ void release(Cpu& cpu, Thread& thread) {
 
 // Ends a call with an error.
 void fail_call(Cpu& cpu, Thread& caller, Error error) {
+    if (caller.core == cpu.id) give_back(cpu, caller);
     caller.endpoint = nullptr;
     caller.server = nullptr;
     caller.reply = nullptr;
-    if (caller.core == cpu.id) give_back(cpu, caller);
     if (caller.fault != abi::FaultKind::none) {
         caller.state = State::faulted;
         return;
@@ -143,12 +148,12 @@ void fail_call(Cpu& cpu, Thread& caller, Error error) {
 }
 
 // Binds caller and server to each other and hands the message over. On one core it lends time too.
-void begin_service(Cpu& cpu, Thread& caller, Thread& server) {
+void begin_service(Cpu& cpu, Thread& caller, Thread& server, const StructureLock* lock) {
     caller.endpoint = nullptr;
     caller.server = &server;
     server.caller = &caller;
     if (caller.core == cpu.id) lend(caller, server);
-    deliver(caller, server);
+    deliver(caller, server, lock);
 }
 
 bool can_serve(const Cpu& cpu, const Thread& caller, const Thread& server) {
@@ -156,10 +161,10 @@ bool can_serve(const Cpu& cpu, const Thread& caller, const Thread& server) {
 }
 
 // The caller is answered and goes on. A reply object's answer lies one register higher: its method is in x1.
-void end_service(Cpu& cpu, Thread& caller, Thread& sender, bool reply_object) {
+void end_service(Cpu& cpu, Thread& caller, Thread& sender, bool reply_object, const StructureLock* lock) {
+    if (caller.core == cpu.id) give_back(cpu, caller);
     caller.server = nullptr;
     caller.reply = nullptr;
-    if (caller.core == cpu.id) give_back(cpu, caller);
     const Frame& from = sender.frame;
     const u64 tag = reply_object ? from.x[2] : from.x[1];
     Frame& to = caller.frame;
@@ -178,7 +183,7 @@ void end_service(Cpu& cpu, Thread& caller, Thread& sender, bool reply_object) {
         to.x[0] = 0;
         to.x[1] = tag & kLabel;
         copy_words(from, to);
-        if (tag & abi::kTagCap) transfer_capability(sender, caller);
+        if (lock && (tag & abi::kTagCap)) transfer_capability(sender, caller, *lock);
     }
     release(cpu, caller);
 }
@@ -201,9 +206,9 @@ void enqueue(Endpoint& endpoint, Thread& thread, bool receiver) {
 
 // The current thread waits at the endpoint: takes a caller or a signal at once if there is one. Returns true if
 // the thread goes on.
-bool receive(Cpu& cpu, Thread& self, Endpoint& endpoint, Ticks deadline) {
+bool receive(Cpu& cpu, Thread& self, Endpoint& endpoint, Ticks deadline, const StructureLock* lock) {
     if (Thread* caller = next_caller(cpu, endpoint, self)) {
-        begin_service(cpu, *caller, self);
+        begin_service(cpu, *caller, self, lock);
         if (self.active) return true;
     }
     if (self.caller) {  // has a message but no time of its own to work on it: cannot happen by can_serve
@@ -256,7 +261,7 @@ bool waits_for_bits(const Thread& thread) {
 }
 
 // Arrival of a call at the endpoint's home core.
-void arrive(Cpu& cpu, Thread& caller) {
+void arrive(Cpu& cpu, Thread& caller, const StructureLock* lock) {
     Endpoint& endpoint = *caller.endpoint;
     if (!endpoint.receivers || endpoint.waiting.empty()) {
         enqueue(endpoint, caller, false);
@@ -269,17 +274,17 @@ void arrive(Cpu& cpu, Thread& caller) {
     }
     leave_endpoint(server);
     disarm(cpu, server);
-    begin_service(cpu, caller, server);
+    begin_service(cpu, caller, server, lock);
     make_ready(cpu, server);
 }
 
-void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge) {
+void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const StructureLock* lock) {
     self.badge = badge;
     self.state = State::calling;
     self.endpoint = &endpoint;
     leave_current(cpu);
     if (endpoint.core == cpu.id) {
-        arrive(cpu, self);
+        arrive(cpu, self, lock);
     } else {
         mail(cpu, endpoint.core, self);
     }
@@ -288,96 +293,102 @@ void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge) {
 
 }  // namespace
 
-void sys_call(Cpu& cpu) {
-    Thread& self = *cpu.current;
+namespace {
+
+// With a capability on its way the lock is held from before the look-up to the end: nothing that was found can go.
+void call(Cpu& cpu, Thread& self, const StructureLock* lock) {
     const Capability cap = self.cspace->load(self.frame.x[0]);
-    if (!cap.has(Type::endpoint, rights::ep_call)) [[unlikely]] {
+    if (!cap.has(Type::endpoint, rights::ep_call)) {
         self.set_result(lookup_error(cap, Type::endpoint));
         return;
     }
-    u64& tag = self.frame.x[1];
-    if (tag & abi::kTagCap) [[unlikely]] {
-        if (!(cap.rights() & rights::ep_pass)) {
-            self.set_result(error_tag(Error::rights, 0));
-            return;
-        }
-    }
-    Endpoint& endpoint = cap.object<Endpoint>();
-    Thread* server = endpoint.waiting.front();
-    if (endpoint.core != cpu.id || !endpoint.receivers || !server || (cpu.hazard | server->armed())) [[unlikely]] {
-        start_call(cpu, self, endpoint, cap.badge);
+    if ((self.frame.x[1] & abi::kTagCap) && !(cap.rights() & rights::ep_pass)) {
+        self.set_result(error_tag(Error::rights, 0));
         return;
     }
-    // The fast path: a receiver waits on this core. It gets the caller's registers, time and place.
-    Queue<Thread>::remove(*server);
-    server->endpoint = nullptr;
-    server->caller = &self;
-    server->state = State::ready;
-    self.server = server;
-    self.badge = cap.badge;
-    self.state = State::calling;
-    lend(self, *server);
-    deliver(self, *server);
-    switch_to(cpu, *server);
+    start_call(cpu, self, cap.object<Endpoint>(), cap.badge, lock);
 }
 
-void sys_reply_wait(Cpu& cpu) {
-    Thread& self = *cpu.current;
+void reply_wait(Cpu& cpu, Thread& self, const StructureLock* lock) {
     const Capability cap = self.cspace->load(self.frame.x[0]);
-    if (!cap.has(Type::endpoint, rights::ep_receive)) [[unlikely]] {
+    if (!cap.has(Type::endpoint, rights::ep_receive)) {
         self.set_result(lookup_error(cap, Type::endpoint));
         return;
     }
     Endpoint& endpoint = cap.object<Endpoint>();
-    if (endpoint.core != cpu.id) [[unlikely]] {
+    if (endpoint.core != cpu.id) {
         self.set_result(error_tag(Error::no_server, 0));
         return;
     }
     Thread* caller = self.caller;
     self.caller = nullptr;
-    // The fast path: a local caller gets its answer and its time back, and nobody else waits.
-    if (caller && caller->core == cpu.id && caller->lent == self.active && self.active &&
-        (endpoint.receivers || endpoint.waiting.empty()) &&
-        !(self.frame.x[1] & abi::kTagCap) && caller->fault == abi::FaultKind::none && !cpu.hazard) [[likely]] {
-        self.state = State::receiving;
-        enqueue(endpoint, self, true);
-        machine::barrier();
-        if (!has_bits(self)) [[likely]] {
-            Frame& to = caller->frame;
-            to.x[0] = 0;
-            to.x[1] = self.frame.x[1] & kLabel;
-            copy_words(self.frame, to);
-            caller->server = nullptr;
-            caller->state = caller->vcpu ? State::guest : State::ready;
-            Sched* sched = caller->lent;
-            caller->lent = nullptr;
-            caller->active = sched;
-            sched->user = caller;
-            self.active = self.sched;
-            switch_to(cpu, *caller);
-            return;
-        }
-        Queue<Thread>::remove(self);
-        self.endpoint = nullptr;
-        self.state = State::ready;
-    }
-    if (caller) end_service(cpu, *caller, self, false);
-    if (!receive(cpu, self, endpoint, abi::kForever)) block(cpu);
+    if (caller) end_service(cpu, *caller, self, false, lock);
+    if (!receive(cpu, self, endpoint, abi::kForever, lock)) block(cpu);
 }
+
+// Is there a caller in the queue of the endpoint that brings a capability?
+bool brings_capability(const Cpu& cpu, const Thread& self) {
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(Type::endpoint, rights::ep_receive)) return false;
+    const Endpoint& endpoint = cap.object<Endpoint>();
+    const Thread* first = endpoint.core == cpu.id && !endpoint.receivers ? endpoint.waiting.front() : nullptr;
+    return first && first->fault == abi::FaultKind::none && (first->frame.x[1] & abi::kTagCap);
+}
+
+}  // namespace
+
+// The rest of what fastpath.S begins.
+void sys_call(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    if (!(self.frame.x[1] & abi::kTagCap)) [[likely]] {
+        call(cpu, self, nullptr);
+        return;
+    }
+    const StructureLock lock;
+    if (cpu.current == &self) call(cpu, self, &lock);
+}
+
+void sys_reply_wait(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    if (!(self.frame.x[1] & abi::kTagCap) && !brings_capability(cpu, self)) [[likely]] {
+        reply_wait(cpu, self, nullptr);
+        return;
+    }
+    const StructureLock lock;
+    if (cpu.current == &self) reply_wait(cpu, self, &lock);
+}
+
+namespace {
+
+void wait_endpoint(Cpu& cpu, Thread& self, const StructureLock* lock) {
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(Type::endpoint, rights::ep_receive)) {  // waiting for the lock may have taken it away
+        self.set_result(lookup_error(cap, Type::endpoint));
+        return;
+    }
+    Endpoint& endpoint = cap.object<Endpoint>();
+    if (self.caller) {
+        self.set_result(error_tag(Error::busy, 0));
+    } else if (endpoint.core != cpu.id) {
+        self.set_result(error_tag(Error::no_server, 0));
+    } else if (!receive(cpu, self, endpoint, self.frame.x[1], lock)) {
+        block(cpu);
+    }
+}
+
+}  // namespace
 
 void sys_wait(Cpu& cpu) {
     Thread& self = *cpu.current;
     const Capability cap = self.cspace->load(self.frame.x[0]);
     const Ticks deadline = self.frame.x[1];
     if (cap.has(Type::endpoint, rights::ep_receive)) {
-        Endpoint& endpoint = cap.object<Endpoint>();
-        if (self.caller) {
-            self.set_result(error_tag(Error::busy, 0));
-        } else if (endpoint.core != cpu.id) {
-            self.set_result(error_tag(Error::no_server, 0));
-        } else if (!receive(cpu, self, endpoint, deadline)) {
-            block(cpu);
+        if (!brings_capability(cpu, self)) {
+            wait_endpoint(cpu, self, nullptr);
+            return;
         }
+        const StructureLock lock;
+        if (cpu.current == &self) wait_endpoint(cpu, self, &lock);
         return;
     }
     if (!cap.has(Type::notification, rights::note_wait)) {
@@ -456,7 +467,7 @@ void fault(Cpu& cpu, abi::FaultKind kind, u64 syndrome, u64 address) {
         leave_current(cpu);
         return;
     }
-    start_call(cpu, self, cap.object<Endpoint>(), cap.badge);
+    start_call(cpu, self, cap.object<Endpoint>(), cap.badge, nullptr);
 }
 
 void thread_timeout(Cpu& cpu, Thread& thread) {
@@ -477,7 +488,7 @@ void thread_timeout(Cpu& cpu, Thread& thread) {
 
 void receive_mail(Cpu& cpu, Thread& thread) {
     if (thread.state == State::calling && thread.endpoint && thread.endpoint->core == cpu.id && !thread.linked()) {
-        arrive(cpu, thread);
+        arrive(cpu, thread, nullptr);
         return;
     }
     if (thread.core != cpu.id) return;
@@ -491,11 +502,22 @@ void receive_mail(Cpu& cpu, Thread& thread) {
     }
 }
 
+Status capture(Cpu& cpu, Reply& reply, Thread& self) {
+    Thread* caller = self.caller;
+    if (!caller || reply.caller) return {Error::busy, 0};
+    if (!self.sched) return {Error::no_server, 0};
+    give_back(cpu, *caller);
+    self.caller = nullptr;
+    caller->server = nullptr;
+    caller->reply = &reply;
+    reply.caller = caller;
+    return {};
+}
+
 Status send_reply(Cpu& cpu, Reply& reply, Thread& sender) {
-    Thread* caller = reply.caller;
+    Thread* caller = __atomic_exchange_n(&reply.caller, nullptr, __ATOMIC_ACQ_REL);
     if (!caller) return Error::busy;
-    reply.caller = nullptr;
-    end_service(cpu, *caller, sender, true);
+    end_service(cpu, *caller, sender, true, nullptr);
     return {};
 }
 
@@ -515,6 +537,12 @@ void forget_caller(void* argument) {
         thread.reply->caller = nullptr;
         thread.reply = nullptr;
     }
+}
+
+// The core of whom the thread is calling.
+CpuId served_on(const Thread& thread) {
+    if (thread.endpoint) return thread.endpoint->core;
+    return thread.server ? thread.server->core : thread.core;
 }
 
 void stop_here(void* argument) {
@@ -537,6 +565,8 @@ void stop_here(void* argument) {
     const bool calling = thread.state == State::calling;
     if (!calling) thread.endpoint = nullptr;
     thread.state = State::stopped;
+    give_back(cpu, thread);  // while it is known who has it
+    if (served_on(thread) == cpu.id) forget_caller(&thread);
     if (Thread* caller = thread.caller) {
         thread.caller = nullptr;
         fail_call(cpu, *caller, Error::cancelled);
@@ -545,18 +575,21 @@ void stop_here(void* argument) {
 
 }  // namespace
 
+// While `stopping` is set nothing makes the thread ready again, though whom it was calling may answer it, and a
+// signaller may still hold it: the last step finds whatever they did, after everybody has let go of it.
 void stop(Thread& thread) {
+    __atomic_store_n(&thread.stopping, true, __ATOMIC_RELEASE);
     run_on(thread.core, stop_here, &thread);
-    const CpuId served = thread.endpoint ? thread.endpoint->core : thread.server ? thread.server->core : thread.core;
-    run_on(served, forget_caller, &thread);
+    run_on(served_on(thread), forget_caller, &thread);
+    synchronize();
     run_on(
         thread.core,
         [](void* argument) {
-            Thread& stopped = *static_cast<Thread*>(argument);
-            remove_mail(machine::cpu(), stopped);
-            give_back(machine::cpu(), stopped);
+            stop_here(argument);
+            give_back(machine::cpu(), *static_cast<Thread*>(argument));
         },
         &thread);
+    thread.stopping = false;
 }
 
 void drain(Endpoint& endpoint) {

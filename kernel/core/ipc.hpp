@@ -28,6 +28,9 @@ void post_mail(Thread& thread);
 // Another core has put `thread` into this core's mailbox.
 void receive_mail(Cpu& cpu, Thread& thread);
 
+// Puts the current thread's caller into `reply`. The thread goes on with its own time; the caller's is its own again.
+Status capture(Cpu& cpu, Reply& reply, Thread& self);
+
 // Answers the caller that `reply` holds; the words are in the sender's frame (x2 tag, x3..x7).
 Status send_reply(Cpu& cpu, Reply& reply, Thread& sender);
 

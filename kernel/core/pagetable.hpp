@@ -51,10 +51,10 @@ public:
             const unsigned shift = shift_of(level);
             const u64 size = u64{1} << shift;
             Entry& entry = table[index(at, shift)];
-            const bool fits = ((at.value | to.value) & (size - 1)) == 0 && bytes >= size;
+            bool fits = ((at.value | to.value) & (size - 1)) == 0 && bytes >= size;
             if (entry & kValid) {
                 if (level == 3 || !(entry & kTable)) return {Error::occupied, 0};
-                if (fits && !drop_empty(pool, entry)) return {Error::occupied, 0};
+                fits = fits && drop_empty(pool, entry);  // else further down: smaller descriptors, or what is in the way
             }
             if (fits) {
                 machine::write_descriptor(entry, to.value | Format::leaf(rights, device) | (level == 3 ? kTable : 0) | kValid);

@@ -67,6 +67,10 @@ void expire(Cpu& cpu, Timer& timer, Ticks now) {
 }  // namespace
 
 void make_ready(Cpu& cpu, Thread& thread, bool front) {
+    if (__atomic_load_n(&thread.stopping, __ATOMIC_ACQUIRE)) [[unlikely]] {
+        thread.state = State::stopped;
+        return;
+    }
     thread.state = thread.vcpu ? State::guest : State::ready;
     Sched* sched = thread.active;
     if (!sched || !sched->runnable()) return;  // waits for a caller, or for its budget

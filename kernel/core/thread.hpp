@@ -48,6 +48,7 @@ public:
     bool bound;          // `note` is bound, not only waited for
     u8 mailed;           // in a mailbox
 
+    bool stopping;       // stop() is at work: nothing makes it ready
     Reply* reply;        // which object holds the right to answer it
     Vcpu* vcpu;          // the guest it is running
     u64 badge;           // of the call that it makes

@@ -3,15 +3,13 @@
 //
 #include "kernel/core/transfer.hpp"
 
-#include "kernel/core/cpu.hpp"
 #include "kernel/core/derive.hpp"
 
 namespace twain::kernel {
 
-void transfer_capability(Thread& sender, Thread& receiver) {
+void transfer_capability(Thread& sender, Thread& receiver, const StructureLock&) {
     receiver.frame.x[7] = 0;
     if (!receiver.receive_slot || !sender.cspace || !receiver.cspace) return;
-    const StructureLock lock;
     Slot* source = sender.cspace->find(sender.frame.x[7]);
     if (!source || source->empty()) return;
     const Result<Slot*> target = receiver.cspace->make(receiver.receive_slot, 7);

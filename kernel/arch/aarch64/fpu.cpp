@@ -29,6 +29,7 @@ bool fpu_take(Cpu& cpu) {
         Thread& thread = *cpu.current;
         if (!thread.fpu) {
             const StructureLock lock;
+            if (cpu.current != &thread) return true;  // stopped while it waited for the lock
             thread.fpu = static_cast<FpuState*>(thread.pool->allocate(Pool::order_of<FpuState>()));
         }
         next = thread.fpu;

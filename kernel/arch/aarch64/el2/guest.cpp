@@ -389,6 +389,40 @@ void guest_enter(Cpu& cpu, Thread& thread) {
 
 void guest_leave(Cpu& cpu) { to_host(cpu); }
 
+namespace {
+
+// Off whatever core holds it. Structure lock.
+void take_off(Vcpu& vcpu) {
+    if (vcpu.live == Vcpu::kNowhere) return;
+    run_on(
+        vcpu.live,
+        [](void* argument) {
+            Cpu& cpu = machine::cpu();
+            if (cpu.loaded == argument) unload(cpu);
+        },
+        &vcpu);
+}
+
+// The thread is the one that runs the vCPU, or is told that it cannot be.
+bool claim(Vcpu& vcpu, Thread& self) {
+    Thread* nobody = nullptr;
+    if (vcpu.page && vcpu.space &&
+        __atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        return true;
+    }
+    self.set_result(Status(Error::busy).tag());
+    return false;
+}
+
+void begin(Cpu& cpu, Thread& self, Vcpu& vcpu) {
+    self.vcpu = &vcpu;
+    self.state = State::guest;
+    self.thread_pointer = reg::TPIDR_EL0::read();
+    guest_enter(cpu, self);
+}
+
+}  // namespace
+
 void sys_vcpu_run(Cpu& cpu) {
     Thread& self = *cpu.current;
     const Capability cap = self.cspace->load(self.frame.x[0]);
@@ -398,26 +432,20 @@ void sys_vcpu_run(Cpu& cpu) {
         return;
     }
     Vcpu& vcpu = cap.object<Vcpu>();
-    Thread* nobody = nullptr;
-    if (!vcpu.page || !vcpu.space ||
-        !__atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-        self.set_result(Status(Error::busy).tag());
+    if (vcpu.live == cpu.id || vcpu.live == Vcpu::kNowhere) [[likely]] {
+        if (claim(vcpu, self)) begin(cpu, self, vcpu);
         return;
     }
-    if (vcpu.live != cpu.id && vcpu.live != Vcpu::kNowhere) [[unlikely]] {
-        const StructureLock lock;
-        run_on(
-            vcpu.live,
-            [](void* argument) {
-                Cpu& there = machine::cpu();
-                if (there.loaded == argument) unload(there);
-            },
-            &vcpu);
+    // Another core holds its registers. Waiting for the lock may have stopped this thread, or taken the vCPU away.
+    const StructureLock lock;
+    if (cpu.current != &self) return;
+    if (self.cspace->load(self.frame.x[0]).head != cap.head) {
+        self.set_result(Status(Error::bad_slot).tag());
+        return;
     }
-    self.vcpu = &vcpu;
-    self.state = State::guest;
-    self.thread_pointer = reg::TPIDR_EL0::read();
-    guest_enter(cpu, self);
+    if (!claim(vcpu, self)) return;
+    take_off(vcpu);
+    begin(cpu, self, vcpu);
 }
 
 void guest_trap(Cpu& cpu, u64 syndrome) {
@@ -506,24 +534,10 @@ Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason) {
     return {};
 }
 
-namespace {
-
-// Off whatever core holds it.
-void take_off(Vcpu& vcpu, void (*how)(void*)) {
-    if (vcpu.live != Vcpu::kNowhere) run_on(vcpu.live, how, &vcpu);
-}
-
-void unload_here(void* argument) {
-    Cpu& cpu = machine::cpu();
-    if (cpu.loaded == argument) unload(cpu);
-}
-
-}  // namespace
-
 Status guest_sync(Vcpu& vcpu, u64 groups) {
     if (groups & ~u64{abi::kGroupAll}) return {Error::bad_arg, 2};
     if (vcpu.runner || !vcpu.page) return {Error::busy, 0};
-    take_off(vcpu, unload_here);
+    take_off(vcpu);
     return {};
 }
 
@@ -537,13 +551,13 @@ Status guest_translate(Vcpu&, u32, u64, u64, u64, u64&) { return Error::unsuppor
 
 void guest_destroy(Vcpu& vcpu) {
     if (vcpu.runner) stop(*vcpu.runner);
-    if (vcpu.page) take_off(vcpu, unload_here);
+    if (vcpu.page) take_off(vcpu);
 }
 
 void guest_lose_reference(Slot& slot) {
     auto& vcpu = *reinterpret_cast<Vcpu*>(align_down(reinterpret_cast<u64>(&slot), u64{1} << (Pool::order_of<Vcpu>() + Pool::kUnitShift)));
     if (vcpu.runner) stop(*vcpu.runner);
-    if (vcpu.page) take_off(vcpu, unload_here);
+    if (vcpu.page) take_off(vcpu);
     if (&slot == &vcpu.refs[Vcpu::ref_page]) vcpu.page = nullptr;
     if (&slot == &vcpu.refs[Vcpu::ref_space]) vcpu.space = nullptr;
 }
