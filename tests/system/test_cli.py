@@ -3,6 +3,7 @@
 """The command line as a user meets it."""
 
 import errno
+import fcntl
 import json
 import os
 import pty
@@ -16,7 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
-from twainlib import cli, packages
+from twainlib import broker, cli, packages
 from twainlib.errors import Exit, TwainError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,3 +232,24 @@ def test_signals_restore_the_terminal_and_end_the_machine(tmp_path, number):
     terminal.wait_for(rb"business READY")
     terminal.process.send_signal(number)
     assert terminal.ended() == Exit.INTERRUPTED
+
+
+def test_a_console_that_nobody_reads_holds_up_nobody(tmp_path):
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    code = CONSOLE.format(tools=str(ROOT / "tools"), fake=str(FAKE), directory=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=write_end)
+    os.close(write_end)
+    try:
+        deadline = time.monotonic() + 15
+        while not (connection := broker.connect(tmp_path)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        connection.close()
+        for _ in range(100):  # the answers pass through the console as well: far more than the pipe holds
+            assert broker.request(tmp_path, {"command": "ps"}, 10)["answer"]["ok"]
+    finally:
+        process.terminate()
+        code = process.wait(20)
+        os.close(read_end)
+    assert code == Exit.INTERRUPTED

@@ -6,6 +6,7 @@ import os
 import select
 import sys
 import termios
+import threading
 import tty
 from contextlib import contextmanager
 
@@ -27,7 +28,8 @@ def raw_mode(file=None):
     finally:
         termios.tcsetattr(file, termios.TCSAFLUSH, before)
         # Colours and a hidden cursor are a guest's doing as well.
-        os.write(sys.stdout.fileno(), b"\x1b[0m\x1b[?25h\r\n")
+        if select.select([], [sys.stdout], [], 0)[1]:
+            os.write(sys.stdout.fileno(), b"\x1b[0m\x1b[?25h\r\n")
 
 
 def write_all(data):
@@ -39,14 +41,63 @@ def write_all(data):
             select.select([], [descriptor], [])
 
 
+class Output:
+    """Standard output, written by a thread of its own: when nobody reads it, output is lost (the log has all of it)
+    rather than holding up the system and whoever asks it from elsewhere."""
+
+    LIMIT = 1 << 20  # bytes that wait
+
+    def __init__(self):
+        self._waiting = bytearray()
+        self._error = None
+        self._lost = False
+        self._closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def write(self, data):
+        with self._changed:
+            if self._error:
+                raise self._error
+            if len(self._waiting) + len(data) > self.LIMIT:
+                self._lost = True
+                return
+            if self._lost:
+                self._lost = False
+                self._waiting += b"\r\n[output was lost here; the log has it]\r\n"
+            self._waiting += data
+            self._changed.notify()
+
+    def close(self, patience=2.0):
+        """Waits, not for long, until everything is written."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(patience)
+
+    def _run(self):
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                piece = bytes(self._waiting[:4096])
+                del self._waiting[:len(piece)]
+            try:
+                write_all(piece)
+            except OSError as error:
+                with self._changed:
+                    self._error = error
+                return
+
+
 def serve(broker, limit=None):
     """Connects standard input and output with the system until it ends or the user quits with Ctrl-A x.
     Returns the child's exit code; limit is in seconds of real time."""
     import time
 
     quitting = []
-    keyboard = Keyboard(broker, quit=lambda: quitting.append(True), show=write_all)
-    untap = broker.tap(write_all)
     deadline = time.monotonic() + limit if limit else None
 
     def read_keys():
@@ -57,22 +108,26 @@ def serve(broker, limit=None):
             broker.unwatch(sys.stdin)
 
     with raw_mode():
+        output = Output()
+        keyboard = Keyboard(broker, quit=lambda: quitting.append(True), show=output.write)
+        untap = broker.tap(output.write)
         try:
-            broker.watch(sys.stdin, read_keys)
-        except PermissionError:
-            pass  # a plain file or /dev/null: nothing will ever be typed
-        if sys.stdin.isatty():
-            write_all(HELP.encode())
-        while broker.running and not quitting:
-            if deadline and time.monotonic() > deadline:
-                raise TwainError(Exit.RUN, f"the system still ran after {limit:.0f} s")
-            broker.pump(0.5)
-        if quitting:
-            broker.power_off()
+            try:
+                broker.watch(sys.stdin, read_keys)
+            except PermissionError:
+                pass  # a plain file or /dev/null: nothing will ever be typed
+            if sys.stdin.isatty():
+                output.write(HELP.encode())
+            while broker.running and not quitting:
+                if deadline and time.monotonic() > deadline:
+                    raise TwainError(Exit.RUN, f"the system still ran after {limit:.0f} s")
+                broker.pump(0.5)
+            if quitting:
+                broker.power_off()
+        finally:
             untap()
-            return 0
-    untap()
-    return broker.exit_code
+            output.close()
+    return 0 if quitting else broker.exit_code
 
 
 def attach(directory, guest=None):
