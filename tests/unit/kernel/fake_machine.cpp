@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "kernel/core/cpu.hpp"
+#include "kernel/core/irq.hpp"
+#include "kernel/core/space.hpp"
+#include "machine.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+fake::Machine machine_state;
+std::byte* arena = nullptr;
+u64 arena_bytes = 0;
+std::unique_ptr<Cpu> cpus[abi::kMaxCores];
+
+void serve_request_only(Cpu& cpu) {  // what a core does that waits for the structure lock
+    Request* request = cpu.request;
+    if (!request) return;
+    if (request->run) request->run(request->argument);
+    cpu.request = nullptr;
+}
+
+}  // namespace
+
+namespace fake {
+
+Machine& state() { return machine_state; }
+
+void reset(CpuId cores, u64 ram) {
+    machine_state = Machine{};
+    machine_state.cores = cores;
+    if (arena) munmap(arena, arena_bytes);
+    arena_bytes = ram;
+    void* fresh = mmap(nullptr, ram, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (fresh == MAP_FAILED) std::abort();
+    arena = static_cast<std::byte*>(fresh);
+    for (CpuId id = 0; id < abi::kMaxCores; ++id) {
+        cpus[id] = std::make_unique<Cpu>();
+        cpus[id]->id = id;
+        cpus[id]->online = id < cores;
+        cpus[id]->since = machine_state.clock;
+        machine_state.timer[id] = abi::kForever;
+    }
+    for (u32 intid = Irq::kFirst; intid < Irq::kEnd; ++intid) Irq::of(intid) = nullptr;
+}
+
+}  // namespace fake
+
+namespace machine {
+
+void* to_virt(Phys at) { return arena + (at.value - fake::kRamBase); }
+Phys to_phys(const void* at) {
+    return {fake::kRamBase + static_cast<u64>(static_cast<const std::byte*>(at) - arena)};
+}
+void zero(void* at, u64 bytes) {
+    std::memset(at, 0, bytes);
+    machine_state.zeroed += bytes;
+}
+bool is_device(Phys base, u64 bytes) {
+    return base.value + bytes <= fake::kRamBase || base.value >= fake::kRamBase + arena_bytes;
+}
+
+Cpu& cpu() { return *cpus[machine_state.core]; }
+Cpu& cpu(CpuId id) { return *cpus[id]; }
+CpuId cores() { return machine_state.cores; }
+void interrupt(CpuId core) {
+    machine_state.interrupted[core] = true;
+    ++machine_state.interrupts;
+}
+
+void relax() {
+    if (auto work = std::move(machine_state.while_waiting)) {
+        machine_state.while_waiting = nullptr;
+        work();
+        return;
+    }
+    for (CpuId core = 0; core < machine_state.cores; ++core) {
+        if (!cpus[core]->request) continue;
+        fake::on(core, [&] {
+            if (machine_state.mail_while_waiting && core != 0) {
+                machine_state.interrupted[core] = false;
+                serve_other_cores(*cpus[core]);
+            } else {
+                serve_request_only(*cpus[core]);
+            }
+        });
+        return;
+    }
+    std::fprintf(stderr, "the kernel waits for something that never comes\n");
+    std::abort();
+}
+
+void barrier() {}
+bool preemption_pending() { return machine_state.preempt && machine_state.preempt(); }
+void idle(Cpu&) { throw fake::Idle{}; }
+
+Ticks now() { return machine_state.clock; }
+void set_timer(Ticks deadline) { machine_state.timer[machine_state.core] = deadline; }
+Ticks ticks_per_second() { return 62'500'000; }
+Ticks ns_to_ticks(u64 ns) { return ns / 16; }
+
+void write_descriptor(u64& entry, u64 value) { entry = value; }
+void flush_walks() { ++machine_state.flushed_walks; }
+void flush_space(Space& space) {
+    ++space.tag.flushes;
+    ++machine_state.flushed_spaces;
+}
+void forget_space(Space& space) {
+    space.tag.gone = true;
+    ++machine_state.forgotten_spaces;
+}
+void activate(Space&) {}
+
+void switch_thread(Cpu&, Thread*, Thread&) {}
+void leave_thread(Cpu&, Thread&) {}
+void forget_thread(Thread& thread) {
+    if (!thread.fpu) return;
+    thread.pool->free(thread.fpu, Pool::order_of<FpuState>());
+    thread.fpu = nullptr;
+}
+
+u32 irq_end() { return 256; }
+void configure_irq(u32, bool, CpuId) {}
+void enable_irq(u32 intid) { machine_state.enabled[intid] = true; }
+void disable_irq(u32 intid) { machine_state.enabled[intid] = false; }
+void deactivate_irq(u32) { ++machine_state.deactivated; }
+
+void uart_write(const char* text, u64 bytes) {
+    if (machine_state.uart_owned) machine_state.uart.append(text, bytes);
+}
+void uart_enable(bool own) { machine_state.uart_owned = own; }
+bool power(u64 what) {
+    machine_state.powered.push_back(what);
+    return what <= abi::system::kPowerReset;
+}
+u64 boot_flags() { return 2; }
+
+}  // namespace machine
+}  // namespace twain::kernel

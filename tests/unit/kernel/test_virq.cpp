@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+#include <catch2/catch.hpp>
+#include <map>
+#include <random>
+
+#include "kernel/core/virq.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+using Plan = VirqPlan;
+
+// List registers, and the guest's side of them.
+struct Lists {
+    unsigned number = 4;
+    u64 registers[Plan::kMaxLists] = {};
+    u64 ended = 0;  // with EOI maintenance
+    unsigned count() const { return number; }
+    u64 read(unsigned n) const { return registers[n]; }
+    void write(unsigned n, u64 value) {
+        registers[n] = value;
+        ended &= ~(u64{1} << n);
+    }
+    u64 empty() const {
+        u64 free = ended;
+        for (unsigned i = 0; i < number; ++i) {
+            if (!(registers[i] & Plan::kStates) && !(registers[i] & Plan::kEoi)) free |= u64{1} << i;
+        }
+        return free;
+    }
+    int find(u32 intid) const {
+        for (unsigned i = 0; i < number; ++i) {
+            if ((registers[i] & Plan::kStates) && (registers[i] & 0xffff) == intid) return static_cast<int>(i);
+        }
+        return -1;
+    }
+    // The guest takes the most urgent pending one: which register, or -1.
+    int take() {
+        int best = -1;
+        for (unsigned i = 0; i < number; ++i) {
+            if ((registers[i] & Plan::kStates) != Plan::kPending) continue;
+            if (best < 0 || (registers[i] >> 48 & 0xff) < (registers[static_cast<unsigned>(best)] >> 48 & 0xff)) {
+                best = static_cast<int>(i);
+            }
+        }
+        if (best >= 0) registers[best] = (registers[best] & ~Plan::kStates) | Plan::kActive;
+        return best;
+    }
+    void end(int n) {
+        registers[n] &= ~Plan::kActive;
+        if (!(registers[n] & Plan::kPending) && (registers[n] & Plan::kEoi)) ended |= u64{1} << n;
+    }
+};
+
+constexpr u32 word(u32 intid, u32 priority, bool notify = false) {
+    return intid | priority << 16 | (notify ? abi::kVirqNotify : 0);
+}
+
+struct Fixture {
+    Fixture() { plan.init(); }
+    Plan plan;
+    Lists lists;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "a posted interrupt goes into a list register and is retired when it ends") {
+    plan.post(lists, 3, word(40, 0x80));
+    REQUIRE(plan.wakes(lists));
+    REQUIRE_FALSE(plan.fill(lists, 0));
+    const int at = lists.find(40);
+    REQUIRE(at >= 0);
+    REQUIRE((lists.read(static_cast<unsigned>(at)) >> 48 & 0xff) == 0x80);
+    REQUIRE(plan.wakes(lists));
+    REQUIRE(lists.take() == at);
+    REQUIRE_FALSE(plan.wakes(lists));
+    plan.collect(lists);
+    REQUIRE(plan.take_retired() == 0);
+    lists.end(at);
+    plan.collect(lists);
+    REQUIRE(plan.take_retired() == u64{1} << 3);
+    REQUIRE(plan.take_retired() == 0);
+    REQUIRE_FALSE(plan.take_notify());
+    REQUIRE_FALSE(plan.any_listed());
+}
+
+TEST_CASE_METHOD(Fixture, "posting an active interrupt makes it active and pending") {
+    plan.post(lists, 0, word(40, 0));
+    (void)plan.fill(lists, 0);
+    const int at = lists.take();
+    plan.post(lists, 0, word(40, 0));
+    REQUIRE((lists.read(static_cast<unsigned>(at)) & Plan::kStates) == Plan::kStates);
+    lists.end(at);
+    plan.collect(lists);
+    REQUIRE(plan.take_retired() == 0);
+    REQUIRE(lists.take() == at);
+    lists.end(at);
+    plan.collect(lists);
+    REQUIRE(plan.take_retired() == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "the end of an interrupt with notification is told") {
+    plan.post(lists, 7, word(41, 0, true));
+    (void)plan.fill(lists, 0);
+    const int at = lists.take();
+    lists.end(at);
+    plan.collect(lists);
+    REQUIRE(plan.take_notify());
+    REQUIRE(plan.take_retired() == u64{1} << 7);
+    REQUIRE(lists.read(static_cast<unsigned>(at)) == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "a number without a meaning is dropped") {
+    plan.post(lists, 9, word(1020, 0));
+    plan.post(lists, 10, 0xffff);
+    REQUIRE(plan.take_retired() == (u64{1} << 9 | u64{1} << 10));
+    REQUIRE_FALSE(plan.any_waiting());
+}
+
+TEST_CASE_METHOD(Fixture, "recall takes back what is pending, not what is active") {
+    plan.post(lists, 0, word(40, 0));
+    plan.recall(lists, 0);
+    REQUIRE(plan.take_retired() == 1);
+    REQUIRE_FALSE(plan.any_waiting());
+    plan.post(lists, 0, word(40, 0));
+    (void)plan.fill(lists, 0);
+    plan.recall(lists, 0);
+    REQUIRE(lists.find(40) == -1);
+    REQUIRE(plan.take_retired() == 1);
+    plan.post(lists, 0, word(40, 0));
+    (void)plan.fill(lists, 0);
+    const int at = lists.take();
+    plan.post(lists, 0, word(40, 0));
+    plan.recall(lists, 0);
+    REQUIRE((lists.read(static_cast<unsigned>(at)) & Plan::kStates) == Plan::kActive);
+    REQUIRE(plan.take_retired() == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "the more urgent displace the less urgent; those wait and come back") {
+    for (u32 i = 0; i < 4; ++i) plan.post(lists, i, word(40 + i, 0xa0));
+    REQUIRE_FALSE(plan.fill(lists, 0xff));
+    plan.post(lists, 10, word(50, 0x10));
+    REQUIRE(plan.fill(lists, 0xff));
+    REQUIRE(lists.find(50) >= 0);
+    u64 pending = 0, active = 0;
+    plan.picture(lists, pending, active);
+    REQUIRE(pending == (0xf | u64{1} << 10));
+    REQUIRE(active == 0);
+    int taken = lists.take();
+    REQUIRE((lists.read(static_cast<unsigned>(taken)) & 0xffff) == 50);
+    lists.end(taken);
+    plan.collect(lists);
+    REQUIRE_FALSE(plan.fill(lists, 0xff));
+    REQUIRE_FALSE(plan.any_waiting());
+}
+
+TEST_CASE_METHOD(Fixture, "the timer's interrupt is bound to the physical one") {
+    plan.raise_timer();
+    REQUIRE(plan.timer_in_flight());
+    (void)plan.fill(lists, 0x20);
+    const int at = lists.find(27);
+    REQUIRE(at >= 0);
+    REQUIRE((lists.read(static_cast<unsigned>(at)) & Plan::kHw));
+    REQUIRE((lists.read(static_cast<unsigned>(at)) >> 32 & 0x1fff) == 27);
+    plan.raise_timer();  // it is in the list already
+    REQUIRE_FALSE(plan.any_waiting());
+    lists.take();
+    lists.end(at);
+    plan.collect(lists);
+    REQUIRE_FALSE(plan.timer_in_flight());
+    REQUIRE(plan.take_retired() == 0);
+}
+
+TEST_CASE("no posted interrupt is lost, doubled or reordered against priority") {
+    const auto seed = GENERATE(range(1u, 9u));
+    std::mt19937 random(seed);
+    Plan plan;
+    plan.init();
+    Lists lists;
+    lists.number = 1 + seed % 4;
+    std::map<unsigned, bool> posted;  // entry -> posted since it was last retired
+    std::vector<int> active;
+    for (int step = 0; step < 20'000; ++step) {
+        const unsigned entry = static_cast<unsigned>(random() % 12);
+        switch (random() % 4) {
+            case 0:
+                if (!posted[entry]) {
+                    plan.post(lists, entry, word(32 + entry, static_cast<u32>(random() % 8) << 3, random() % 4 == 0));
+                    posted[entry] = true;
+                }
+                break;
+            case 1:
+                if (const int at = lists.take(); at >= 0) active.push_back(at);
+                break;
+            case 2:
+                if (!active.empty()) {
+                    lists.end(active.back());
+                    active.pop_back();
+                }
+                break;
+            default: plan.collect(lists); (void)plan.fill(lists, 0xff);
+        }
+        for (u64 retired = plan.take_retired(); retired; retired &= retired - 1) {
+            const unsigned which = static_cast<unsigned>(__builtin_ctzll(retired));
+            REQUIRE(posted[which]);
+            posted[which] = false;
+        }
+        unsigned listed[12] = {};
+        for (unsigned i = 0; i < lists.number; ++i) {
+            if (lists.registers[i] & Plan::kStates) ++listed[(lists.registers[i] & 0xffff) - 32];
+        }
+        for (unsigned n : listed) REQUIRE(n <= 1);
+    }
+    for (int rounds = 0; rounds < 100; ++rounds) {  // let the guest work everything off
+        for (; !active.empty(); active.pop_back()) lists.end(active.back());
+        plan.collect(lists);
+        (void)plan.fill(lists, 0xff);
+        if (const int at = lists.take(); at >= 0) active.push_back(at);
+        for (u64 retired = plan.take_retired(); retired; retired &= retired - 1) {
+            posted[static_cast<unsigned>(__builtin_ctzll(retired))] = false;
+        }
+    }
+    for (const auto& [entry, waits] : posted) REQUIRE_FALSE(waits);
+}
+
+}  // namespace twain::kernel
