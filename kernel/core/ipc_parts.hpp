@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// What the sending and the ending of waits share; for ipc.cpp and stop.cpp only. All on the core that is concerned.
+#pragma once
+
+#include "kernel/core/cpu.hpp"
+
+namespace twain::kernel {
+
+// The caller has its time back, wherever it has got to by now.
+void give_back(Cpu& cpu, Thread& caller);
+
+// Puts a thread, marked as mailed, into a core's mailbox.
+void push_mail(CpuId core, Thread& thread);
+// Takes one thread out of this core's own mailbox.
+void remove_mail(Cpu& cpu, Thread& thread);
+
+// Ends a call with an error.
+void fail_call(Cpu& cpu, Thread& caller, Error error);
+
+// The thread leaves the queue that it stands in.
+void leave_endpoint(Thread& thread);
+
+}  // namespace twain::kernel
