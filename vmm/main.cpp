@@ -17,6 +17,7 @@
 #include "vmm/machine/machine.hpp"
 #include "vmm/machine/native.hpp"
 #include "vmm/machine/vcpu_loop.hpp"
+#include "vmm/shadow/loop.hpp"
 
 namespace twain::vmm {
 namespace {
@@ -37,12 +38,14 @@ private:
 
 struct VcpuThread {
     NativeMachine* machine = nullptr;
+    ShadowGuest<NativePlatform>* shadow = nullptr;  // where the kernel is at EL1
     VcpuIndex index = 0;
     rt::ThreadStart start{};
 };
 
 Static<NativePlatform> the_platform;
 Static<NativeMachine> the_machine;
+Static<ShadowGuest<NativePlatform>> the_shadow;
 std::array<VcpuThread, kMaxVcpus> vcpu_threads;
 std::array<abi::VcpuPage*, kMaxVcpus> pages;
 
@@ -103,6 +106,9 @@ std::size_t gather_seed(std::span<std::uint8_t> seed, bool& trusted) {
 
 void run_vcpu(void* argument) {
     VcpuThread& t = *static_cast<VcpuThread*>(argument);
+    if (t.shadow != nullptr) {
+        ShadowLoop<NativePlatform>(*t.machine, *t.shadow, t.index).run();
+    }
     VcpuLoop<NativePlatform>(*t.machine, t.index).run();
 }
 
@@ -123,10 +129,11 @@ unsigned collect_vcpus(std::array<NativePlatform::VcpuHandles, kMaxVcpus>& handl
     return count;
 }
 
-void start_threads(NativeMachine& machine) {
+void start_threads(NativeMachine& machine, ShadowGuest<NativePlatform>* shadow) {
     for (VcpuIndex v = 0; v < machine.vcpus(); ++v) {
         VcpuThread& t = vcpu_threads[v];
         t.machine = &machine;
+        t.shadow = shadow;
         t.index = v;
         t.start.run = run_vcpu;
         t.start.argument = &t;
@@ -177,7 +184,7 @@ void start_threads(NativeMachine& machine) {
     NativePlatform& platform = the_platform.make(std::span(handles).first(vcpus), sys::Notification{rt::slot("events")},
                                                  sys::Notification{rt::slot("timer")});
     NativeMachine& machine = the_machine.make(platform, config);
-    start_threads(machine);
+    start_threads(machine, pages[0]->shadow.level == 1 ? &the_shadow.make(platform) : nullptr);
     if (const LoadError error = machine.start(true); error != LoadError::none) {
         rt::log(message_of(error));
     }

@@ -130,6 +130,16 @@ struct Vcpu : Handle {
     Status page(Memory memory, std::uint64_t offset = 0) const { return invoke(abi::vcpu::page, memory.slot, offset); }
     Status kick(std::uint64_t reason) const { return invoke(abi::vcpu::kick, reason); }
     Status sync(std::uint32_t groups) const { return invoke(abi::vcpu::sync, groups); }
+    // Where the kernel is at EL1: shadow translations, see abi.hpp.
+    Status fill(unsigned count, unsigned& done) const {
+        const Regs r = invoke_regs(abi::vcpu::fill, count);
+        done = static_cast<unsigned>(r.x2);
+        return Status{r.x1};
+    }
+    Status view(unsigned view, unsigned lower, unsigned upper) const { return invoke(abi::vcpu::view, view, lower, upper); }
+    Status drop(unsigned root, std::uint64_t address, std::uint64_t bytes) const {
+        return invoke(abi::vcpu::drop, root, address, bytes);
+    }
 };
 
 struct SchedParam {

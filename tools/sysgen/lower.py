@@ -27,6 +27,7 @@ _OBJECT_DEFAULT = 512
 _MAPPING_BYTES = 64
 _LEAF_SLOTS = 64  # capabilities of one 4 KiB leaf of a capability space
 _POOL_SLACK = 64 << 10
+_SHADOW_BYTES = 4 << 20  # where the kernel has no EL2: a guest's shadow translations
 
 
 def lower(config: Config) -> System:
@@ -233,13 +234,15 @@ class _Lowering:
         tables |= {(2, (base + size - 1) // (1 << 30)) for base, size in ranges}
         tables |= {(3, at // BLOCK) for base, size in ranges for at in _table_blocks(base, size)}
         guest_ram = sum(o.bytes for o in self.system.objects if o.name == f"{holder.name.removeprefix('vmm.')}.ram")
+        shadow = 0
         if holder.name.startswith("vmm."):
             # Guest RAM is mapped by blocks; the root of the guest space and a table for each GiB, twice over.
             total += PAGE * (4 + 2 * (guest_ram // (1 << 30) + 2))
+            shadow = _SHADOW_BYTES
         total += 2 * PAGE + PAGE * len(tables)
         total += 1024 + PAGE * ((holder.slot + 256) // _LEAF_SLOTS + 1)
         total += _MAPPING_BYTES * (len(ranges) + 64)
-        return round_up(total + total // 2 + _POOL_SLACK, 64 << 10)
+        return round_up(total + total // 2 + _POOL_SLACK + shadow, 64 << 10)
 
     # Processes
 

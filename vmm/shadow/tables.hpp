@@ -117,6 +117,7 @@ private:
                 oldest = r;
             }
         }
+        oldest = oldest < end ? oldest : end - 1;
         if (roots_[oldest].used) {
             forget(vcpu, oldest);
         }
