@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Pool: making objects and giving their memory back.
+#include "test.hpp"
+
+namespace twain::test {
+
+namespace {
+
+sys::Status create(Slot pool, u64 type, u64 to, u64 a4 = 0, u64 a5 = 0) {
+    return status(pool, abi::pool::create, type, to, a4, a5);
+}
+
+constexpr u64 number(abi::Type type) { return static_cast<u64>(type); }
+
+void arguments() {
+    Scratch scratch;
+    const Slot to = scratch.slot();
+    const Slot weak = scratch.copy(kPool, 0);
+    expect("pool.create/rights", Error::rights, create(weak, number(abi::Type::reply), to));
+    expect("pool.create/bad_slot", Error::bad_slot, create(kPool, number(abi::Type::reply), 0));
+    expect("pool.create/bad_slot", Error::bad_slot, create(kPool, number(abi::Type::reply), abi::cspace::kSlots));
+    expect("pool.create/bad_slot", Error::bad_slot, create(kPool, number(abi::Type::reply), ~u64{0}));
+    expect("pool.create/occupied", Error::occupied, create(kPool, number(abi::Type::reply), kPool));
+    for (const abi::Type type : {abi::Type::null, abi::Type::pool, abi::Type::memory, abi::Type::mapping, abi::Type::sched,
+                                 abi::Type::irq, abi::Type::system}) {
+        expect("pool.create/bad_arg", Error::bad_arg, create(kPool, number(type), to));
+    }
+    expect("pool.create/bad_arg", Error::bad_arg, create(kPool, 256 + number(abi::Type::reply), to));
+    expect("pool.create/bad_arg", Error::bad_arg, create(kPool, number(abi::Type::space), to, 2));
+    expect("pool.create/bad_arg", Error::bad_arg, create(kPool, number(abi::Type::endpoint), to, cores()));
+    const sys::Space guest = scratch.space(abi::SpaceKind::guest);
+    const sys::Space host = scratch.space();
+    constexpr u64 kVcpu = number(abi::Type::vcpu);
+    expect("pool.create/bad_slot", Error::bad_slot, create(kPool, kVcpu, to, to, 0));
+    expect("pool.create/bad_type", Error::bad_type, create(kPool, kVcpu, to, kPool, 0));
+    expect("pool.create/bad_arg", Error::bad_arg, create(kPool, kVcpu, to, host.slot, 0));
+    expect("pool.create/bad_arg", Error::bad_arg, create(kPool, kVcpu, to, guest.slot, u64{1} << 24));
+    expect("pool.create/rights", Error::rights, create(kPool, kVcpu, to, scratch.copy(guest.slot, rights::space_map), 0));
+    expect("pool.create/depth", Error::depth, create(scratch.deepest(kPool), number(abi::Type::reply), to));
+    expect("pool.create/nothing_left_behind", Error::bad_slot, kSelf.remove(to));
+    expect("pool.method/bad_method", Error::bad_method, status(kPool, kNoMethod));
+}
+
+// Everything that fails for want of memory leaves the pool as it was.
+void exhaust() {
+    Scratch scratch;
+    const sys::Pool pool = scratch.small_pool();
+    const u64 before = pool.stat()->free;
+    expect_equal("pool.stat/all_bytes", kSpareBytes, pool.stat()->bytes);
+    sys::Status last;
+    unsigned made = 0;
+    Slot first = 0;
+    do {
+        const Slot to = scratch.slot();
+        if (!first) first = to;
+        last = pool.create_space(to, abi::SpaceKind::host);
+        if (last) ++made;
+    } while (last && made < 200);
+    expect("pool.create/no_memory", Error::no_memory, last);
+    check("pool.create/many", made > 20);
+    unsigned small = 0;
+    do {
+        last = pool.create_notification(scratch.slot());
+        if (last) ++small;
+    } while (last && small < 1000);
+    expect("pool.create/no_memory", Error::no_memory, last);
+    expect("pool.create/no_memory", Error::no_memory, pool.create_thread(scratch.slot()));
+    expect("pool.create/no_memory", Error::no_memory, pool.create_cspace(scratch.slot()));
+    expect("system.make_sched/no_memory", Error::no_memory, kSystem.make_sched(pool, scratch.slot(), 0, 0, {1, 0, false}));
+    expect("system.make_irq/no_memory", Error::no_memory, kSystem.make_irq(pool, scratch.slot(), 40, false, 0));
+    expect_ok("pool.create/revoke_gives_back", kSelf.revoke(pool.slot));
+    expect_equal("pool.create/revoke_gives_back", before, pool.stat()->free);
+    expect("pool.create/revoke_gives_back", Error::bad_slot, kSelf.remove(first));
+    expect_ok("pool.create/again_after_revoke", pool.create_space(first, abi::SpaceKind::host));
+}
+
+template <typename Make>
+void cycles(std::string_view id, Make make, Where where = Where::here()) {
+    Scratch scratch;
+    const Slot to = scratch.slot();
+    (void)make(to);  // tables that stay
+    (void)kSelf.remove(to);
+    const u64 before = kObjects.stat()->free;
+    bool good = true;
+    for (unsigned i = 0; i < 100; ++i) good = good && make(to).ok() && kSelf.remove(to).ok();
+    check(id, good && kObjects.stat()->free == before, where);
+}
+
+void give_back() {
+    Scratch scratch;
+    const sys::Space guest = scratch.space(abi::SpaceKind::guest);
+    cycles("pool.create/cycles", [](Slot to) { return kObjects.create_cspace(to); });
+    cycles("pool.create/cycles", [](Slot to) { return kObjects.create_space(to, abi::SpaceKind::host); });
+    cycles("pool.create/cycles", [](Slot to) { return kObjects.create_space(to, abi::SpaceKind::guest); });
+    cycles("pool.create/cycles", [](Slot to) { return kObjects.create_thread(to); });
+    cycles("pool.create/cycles", [](Slot to) { return kObjects.create_endpoint(to, 0); });
+    cycles("pool.create/cycles", [](Slot to) { return kObjects.create_reply(to); });
+    cycles("pool.create/cycles", [](Slot to) { return kObjects.create_notification(to); });
+    cycles("pool.create/cycles", [&](Slot to) { return kObjects.create_vcpu(to, guest, 0); });
+    cycles("pool.create/cycles", [](Slot to) { return kSystem.make_sched(kObjects, to, 0, 0, {1, 0, false}); });
+    cycles("pool.create/cycles", [](Slot to) { return kSystem.make_irq(kObjects, to, 40, false, 0); });
+}
+
+// The memory comes back from the kernel without what the kernel wrote there.
+void wiped() {
+    Scratch scratch;
+    {
+        Scratch inner;
+        const sys::Pool pool = inner.small_pool();
+        for (unsigned i = 0; i < 8; ++i) need(pool.create_space(inner.slot(), abi::SpaceKind::host));
+    }
+    const Slot mapping = scratch.slot();
+    constexpr u64 kAt = 0x20'0000'0000;
+    need(kSpace.map(sys::Memory{kSpare}, 0, kAt, kSpareBytes, kRead, mapping));
+    u64 all = 0;
+    for (u64 at = kAt; at < kAt + 12 * kPage; at += 8) all |= *reinterpret_cast<const volatile u64*>(at);
+    expect_equal("memory.make_pool/wiped_after", 0, all);
+}
+
+}  // namespace
+
+void test_pool() {
+    arguments();
+    exhaust();
+    give_back();
+    wiped();
+}
+
+}  // namespace twain::test
