@@ -7,7 +7,11 @@ include(ExternalProject)
 get_filename_component(TWAIN_CONFIG "${TWAIN_CONFIG}" ABSOLUTE BASE_DIR ${PROJECT_SOURCE_DIR})
 get_filename_component(_default_output ${PROJECT_BINARY_DIR} DIRECTORY)
 setting(TWAIN_OUTPUT ${_default_output})
-setting(TWAIN_FILES ${TWAIN_OUTPUT}/images)
+set(make_images FALSE)
+if(NOT DEFINED TWAIN_FILES)  # the tool makes them before it calls CMake, and says where they are
+    set(TWAIN_FILES ${TWAIN_OUTPUT}/images)
+    set(make_images TRUE)
+endif()
 
 set(target_arguments
     -DTWAIN_TARGET=ON
@@ -31,7 +35,14 @@ ExternalProject_Add(target
     INSTALL_COMMAND ""
     USES_TERMINAL_BUILD ON)
 
-# The system's image: only on demand, because it needs the guests' images, which the tool makes.
+# The system's image: only on demand, because it needs the guests' images (Debian packages; the network, once).
+if(make_images)
+    add_custom_target(guest-images
+        COMMAND ${CMAKE_COMMAND} -E env PYTHONPATH=${PROJECT_SOURCE_DIR}/tools PYTHONDONTWRITEBYTECODE=1
+            TWAIN_BUILD=${TWAIN_OUTPUT} ${TWAIN_PYTHON} -c
+            "import sys; from twainlib import build, system; build.make_images(system.load(sys.argv[1]))" ${TWAIN_CONFIG}
+        USES_TERMINAL VERBATIM)
+endif()
 ExternalProject_Add_Step(target image
     COMMAND ${CMAKE_COMMAND} --build <BINARY_DIR> --target image
     DEPENDEES configure
@@ -39,6 +50,9 @@ ExternalProject_Add_Step(target image
     ALWAYS ON
     USES_TERMINAL ON)
 ExternalProject_Add_StepTargets(target image)
+if(make_images)
+    ExternalProject_Add_StepDependencies(target image guest-images)
+endif()
 add_custom_target(image DEPENDS target-image)
 
 set(simulate_options --cpu ${TWAIN_CPU})
