@@ -402,6 +402,53 @@ def test_planted_fault(table: Table, fault: Callable[[Table], None], tmp_path: P
     assert cli.main(["claims", str(path)]) == 3
 
 
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (consumer_writes_data, "has more than one writer"),
+        (crossed_notification, "serial rings vmm.personal.events for ring business.out"),
+    ],
+    ids=lambda v: getattr(v, "__name__", "says"),
+)
+def test_each_rule_finds_it_alone(table: Table, fault: Callable[[Table], None], message: str) -> None:
+    """Faults that more than one rule finds: none of them may rely on the others."""
+    spoiled = copy.deepcopy(table)
+    fault(spoiled)
+    assert [f for f in faults(spoiled) if message in f.message]
+
+
+@pytest.mark.parametrize(
+    ("kind", "into", "out_of"),
+    [
+        ("ram", "write", "read"),
+        ("ram", "own", "exec"),
+        ("endpoint", "call", "receive"),
+        ("endpoint", "pass", "call"),
+        ("notification", "signal", "wait"),
+        ("notification", "arm", "wait"),
+        ("irq", "ack", "bind"),
+        ("sched", "bind", "configure"),
+        ("guest_space", "map", "use"),
+        ("vcpu", "kick", "run"),
+        ("vcpu", "configure", "run"),
+        ("thread", "control", "regs"),
+        ("cspace", "insert", "inspect"),
+        ("cspace", "remove", "inspect"),
+        ("log", "log", "info"),
+        ("log", "power", "mint"),
+    ],
+)
+def test_every_right_that_tells_something_counts(table: Table, kind: str, into: str, out_of: str) -> None:
+    """An object that both guests hold is a path between them, whatever else may be wrong with it."""
+    t = copy.deepcopy(table)
+    shared = {**row(t, "objects", name="business.ram"), "name": "shared", "kind": kind, "owner": "system"}
+    t["objects"].append({**shared, "parties": ["vmm.business", "vmm.personal"], "base": 0, "intid": 99})
+    use = {**row(t, "capabilities", holder="vmm.business", name="guest.ram"), "object": "shared", "slot": 99}
+    t["capabilities"].append({**use, "name": "here", "rights": [into], "badge": 1})
+    t["capabilities"].append({**use, "name": "there", "rights": [out_of], "holder": "vmm.personal"})
+    assert [f for f in faults(t) if f.code == "E185" and f.message == '"business" can reach "personal"']
+
+
 def test_a_channel_licenses_the_server_that_it_names(table: Table) -> None:
     t = copy.deepcopy(table)
     undeclared_channel(t)
