@@ -96,8 +96,10 @@ def _mutants(state):
     if state.scope == "quick":
         return
     arguments = ["--sample", str(SAMPLED_MUTANTS)] if state.scope == "all" else []
-    _command(state, "mutants", [sys.executable, "-B", ROOT / "tests/mutants/run.py", *arguments],
-             state.directory / "mutants.log", None)
+    log, report = state.directory / "mutants.log", state.directory / "mutants.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-B", ROOT / "tests/mutants/run.py", *arguments, "--junit", report]
+    _command(state, "mutants", command, log, report, append=False)
 
 
 def _demos(state):
