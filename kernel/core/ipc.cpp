@@ -218,6 +218,7 @@ void enqueue(Endpoint& endpoint, Thread& thread, bool receiver) {
 bool receive(Cpu& cpu, Thread& self, Endpoint& endpoint, Ticks deadline, const StructureLock* lock) {
     if (Thread* caller = next_caller(cpu, endpoint, self)) {
         begin_service(cpu, *caller, self, lock);
+        if (cpu.sched != self.active) cpu.hazard |= kReschedule;  // from now on another's time
         if (self.active) return true;
     }
     if (self.caller) {  // has a message but no time of its own to work on it: cannot happen by can_serve

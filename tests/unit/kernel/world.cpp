@@ -228,6 +228,7 @@ void World::check() {
         if (!here.current) continue;
         REQUIRE(contains(here.current));
         REQUIRE(here.current->core == core);
+        INFO("core " << core << " runs " << here.current->id << " in state " << static_cast<int>(here.current->state));
         if (!here.hazard) REQUIRE(here.sched == here.current->active);
     }
 }
