@@ -117,21 +117,21 @@ void revoke() {
     const Slot wide = scratch.copy(note.slot);
     Slot last = 0;
     for (unsigned i = 0; i < 1000; ++i) last = scratch.copy(wide);
-    const u64 before = kObjects.stat()->free;
+    const u64 before = free_bytes();
     expect_ok("cspace.revoke/deep_tree", kSelf.revoke(note.slot));
     expect("cspace.revoke/deep_tree", Error::bad_slot, kSelf.remove(deepest));
     expect("cspace.revoke/wide_tree", Error::bad_slot, kSelf.remove(last));
     expect("cspace.revoke/wide_tree", Error::bad_slot, kSelf.remove(wide));
     expect_ok("cspace.revoke/itself_stays", note.signal());
     expect_ok("cspace.revoke/derive_again", kSelf.copy(wide, note.slot));
-    expect_equal("cspace.revoke/no_leak", before, kObjects.stat()->free);
+    expect_equal("cspace.revoke/no_leak", before, free_bytes());
     expect_ok("cspace.revoke/nothing_to_do", kSelf.revoke(last - 1 == 0 ? last : wide));
 }
 
 // A space that holds capabilities of which it was itself made, and one in another.
 void nested() {
     Scratch scratch;
-    const u64 before = kObjects.stat()->free;
+    const u64 before = free_bytes();
     {
         Scratch inner;
         const sys::CSpace outer = inner.cspace();
@@ -147,7 +147,7 @@ void nested() {
         expect_ok("cspace.remove/takes_what_is_inside", kSelf.remove(outer.slot));
         expect_ok("cspace.remove/takes_what_is_inside", note.signal());
     }
-    expect_equal("cspace.remove/no_leak", before, kObjects.stat()->free);
+    expect_equal("cspace.remove/no_leak", before, free_bytes());
 }
 
 // A thread that derives while another's revoke of the same tree is interrupted half-way.

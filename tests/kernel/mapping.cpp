@@ -72,7 +72,7 @@ void map_overlap() {
     Scratch scratch;
     const sys::Memory memory = scratch.memory(4 * kPage);
     const Slot one = scratch.slot(), two = scratch.slot();
-    const u64 before = kObjects.stat()->free;
+    const u64 before = free_bytes();
     need(kSpace.map(memory, 0, kAt + 2 * kPage, kPage, kReadWrite, one));
     word(kAt + 2 * kPage) = 77;
     expect("space.map/occupied", Error::occupied, kSpace.map(memory, 0, kAt + 2 * kPage, kPage, kRead, two));
@@ -82,7 +82,7 @@ void map_overlap() {
     check("space.map/partial_taken_back", faults(kAt, Access::read));
     check("space.map/partial_taken_back", word(kAt + 2 * kPage) == 77);
     need(kSelf.remove(one));
-    check("space.map/no_leak", kObjects.stat()->free == before);
+    check("space.map/no_leak", free_bytes() == before);
 }
 
 void map_without_memory() {
@@ -161,10 +161,10 @@ void blocks() {
         word(at) = 0x1234;
         need(kSelf.remove(small));
     }
-    const u64 before = kObjects.stat()->free;
+    const u64 before = free_bytes();
     expect_ok("space.map/block_over_empty_table", kSpace.map(memory, offset, at, kBlock, kReadWrite, big));
     expect_equal("space.map/block_over_empty_table", 0x1234, word(at));
-    check("space.map/block_over_empty_table", kObjects.stat()->free > before);
+    check("space.map/block_over_empty_table", free_bytes() > before);
     word(at + kBlock - 8) = 99;
     expect("space.map/page_in_block", Error::occupied, kSpace.map(memory, offset, at + kPage, kPage, kRead, small));
     expect_ok("mapping.protect/block", sys::Mapping{big}.protect(kRead));

@@ -82,10 +82,10 @@ void cycles(std::string_view id, Make make, Where where = Where::here()) {
     const Slot to = scratch.slot();
     (void)make(to);  // tables that stay
     (void)kSelf.remove(to);
-    const u64 before = kObjects.stat()->free;
+    const u64 before = free_bytes();
     bool good = true;
     for (unsigned i = 0; i < 100; ++i) good = good && make(to).ok() && kSelf.remove(to).ok();
-    check(id, good && kObjects.stat()->free == before, where);
+    check(id, good && free_bytes() == before, where);
 }
 
 void give_back() {

@@ -106,6 +106,8 @@ void need(sys::Status status, Where where) {
     finish();
 }
 
+u64 free_bytes() { return kObjects.stat()->free + sys::Pool{abi::kRootPool}.stat()->free; }
+
 unsigned cores() { return static_cast<unsigned>(kSystem.info(0)->cores); }
 bool at_el2() { return kSystem.info(0)->exception_level == 2; }
 
@@ -206,7 +208,7 @@ Slot Scratch::deepest(Slot from) {
 
 Worker::Worker(Scratch& scratch, Body body, Options options) : body_(body), start_{&Worker::run, this} {
     thread = scratch.thread();
-    if (!options.passive) sched = options.sched ? sys::Sched{options.sched} : scratch.sched(options.priority, options.core);
+    sched = options.sched ? sys::Sched{options.sched} : scratch.sched(options.priority, options.core);
     need(thread.configure(sys::CSpace{options.cspace}, kSpace, sys::Endpoint{options.fault}, sched,
                           sys::Notification{options.note}));
 }
@@ -236,6 +238,10 @@ int main() {
     test_memory();
     test_mapping();
     test_thread();
+    test_ipc();
+    test_transfer();
+    test_reply();
+    test_notification();
     finish();
     return 0;
 }

@@ -53,6 +53,7 @@ void skip(std::string_view id, std::string_view why);
 // What a check needs before it can begin; a failure ends the run.
 void need(sys::Status status, Where where = Where::here());
 
+u64 free_bytes();  // of the pools that objects and this program's own tables come from
 unsigned cores();
 bool at_el2();
 void pause(u64 microseconds = 1000);  // everything else runs meanwhile
@@ -109,7 +110,6 @@ public:
         Slot fault = 0;
         Slot note = 0;
         Slot sched = 0;        // 0: one of its own
-        bool passive = false;  // it has no scheduling context
         Slot cspace = abi::kRootCSpace;
     };
     Worker(Scratch& scratch, Body body, Options options);
