@@ -3,6 +3,7 @@
 """Broker, session and demo against a stand-in for the machine."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -195,3 +196,24 @@ def test_child_dies_with_us(tmp_path):
             return
         time.sleep(0.05)
     pytest.fail("the child is still there")
+
+
+def test_stop_pulls_the_plug_of_a_machine_that_does_not_listen(tmp_path):
+    with Broker([*FAKE, "silent"], tmp_path, ["business"]) as broker:
+        broker.stop(0.2)
+        deadline = time.monotonic() + 10
+        while broker.running and time.monotonic() < deadline:
+            broker.pump(0.05)
+        assert not broker.running
+
+
+def test_interrupt_arrives_although_the_shell_ignores_it_for_background_jobs():
+    code = ("import sys, time; sys.path.insert(0, sys.argv[1]); from twainlib import cli, commands;"
+            "commands.boards = lambda options: (print('up', flush=True), time.sleep(30)); sys.exit(cli.main(['boards']))")
+    tools = str(Path(__file__).resolve().parents[2] / "tools")
+    process = subprocess.Popen(["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", code, tools],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == Exit.INTERRUPTED
+    process.stdout.close()

@@ -226,6 +226,15 @@ def test_console_on_a_terminal_and_quitting(tmp_path):
     assert terminal.ended() == 0
 
 
+def test_impatience_does_not_disturb_the_end(tmp_path):
+    terminal = Terminal(tmp_path)
+    terminal.wait_for(rb"business READY")
+    for _ in range(5):
+        terminal.process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    assert terminal.ended() == Exit.INTERRUPTED
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_restore_the_terminal_and_end_the_machine(tmp_path, number):
     terminal = Terminal(tmp_path)

@@ -24,6 +24,7 @@ from .process import Child
 ESCAPE = 0x01  # Ctrl-A
 BACKLOG = 16 * 1024
 ANSWER_LIMIT = 20.0
+STOP_LIMIT = 12.0  # for the machine to power off by itself
 SOCKET_NAME = "control.sock"
 
 HELP = """\r
@@ -49,6 +50,7 @@ class Broker:
         self._questions = deque()
         self._asked = None
         self._asked_at = 0.0
+        self._unplug_at = None
         self._outgoing = bytearray()
         self._clients = {}
         self._taps = []
@@ -93,17 +95,18 @@ class Broker:
     def running(self):
         return self.exit_code is None
 
-    def power_off(self, limit=15.0):
-        """Asks the supervisor to switch the machine off; pulls the plug after the limit. True if it went by itself."""
-        self.ask("off", lambda _: None)
-        deadline = time.monotonic() + limit
-        while self.running and time.monotonic() < deadline:
+    def stop(self, limit=STOP_LIMIT):
+        """Asks the supervisor to switch the machine off; pump() pulls the plug after the limit."""
+        if self._unplug_at is None:
+            self._unplug_at = time.monotonic() + limit
+            self.ask("off", lambda _: None)
+
+    def power_off(self, limit=STOP_LIMIT):
+        """The same, and waits for it. True if the machine went off by itself."""
+        self.stop(limit)
+        while self.running:
             self.pump(0.1)
-        if self.running:
-            self.child.end()
-            self.exit_code = self.child.returncode
-            return False
-        return True
+        return self.child.returncode >= 0
 
     # ------------------------------------------------------------------------------------------ in and out
 
@@ -122,6 +125,10 @@ class Broker:
             key.data()
         self._next_question()
         self._flush()
+        if self._unplug_at and time.monotonic() > self._unplug_at and self.running:
+            self.child.end()
+            self.exit_code = self.child.returncode
+            self._fail_questions("the system was switched off")
 
     def type(self, target, data):
         """Types bytes at a guest or at the supervisor (a name from `guests`, or `twain`)."""
@@ -346,7 +353,7 @@ class SocketClient:
 
     def _stop(self):
         self._answer({"ok": True})
-        self._broker.ask("off", lambda _: None)
+        self._broker.stop()
 
     def _answer(self, answer):
         if not self._keyboard:

@@ -61,10 +61,17 @@ def _internal(error):
 
 
 def _take_signals():
+    """The first signal ends the command in good order; more of them do not disturb that."""
+    taken = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        taken.append(signal.SIGHUP)
+
     def stop(number, frame):
+        for each in taken:
+            signal.signal(each, lambda *_: None)  # not SIG_IGN, which children would inherit
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in taken:
         signal.signal(number, stop)
 
 
