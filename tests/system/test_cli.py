@@ -174,7 +174,8 @@ def run(options):
         print("qemu", machine.child.pid, flush=True)
         return terminal.serve(machine)
 commands.boards = run
-sys.exit(cli.main(["boards"]))
+sys.argv[1:] = ["boards"]
+cli.run()
 """
 
 

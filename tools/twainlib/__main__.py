@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Twain authors
-import sys
+from .cli import run
 
-from .cli import main
-
-sys.exit(main())
+run()

@@ -34,7 +34,9 @@ def main(arguments=None):
         if extra and options.command not in ("run", "debug"):
             raise TwainError(Exit.USAGE, f"`{options.command}` takes nothing behind `--`")
         options.extra = extra
-        return int(options.run(options) or Exit.OK)
+        code = int(options.run(options) or Exit.OK)
+        sys.stdout.flush()  # here, so that a reader who has left is noticed below
+        return code
     except TwainError as error:
         print(error.render(), file=sys.stderr)
         return int(error.code)
@@ -52,6 +54,14 @@ def main(arguments=None):
         return int(Exit.RUN)
     except Exception as error:  # noqa: BLE001 the last resort: no bare traceback reaches the user
         return _internal(error)
+
+
+def run():
+    """main() as a process: ends with its exit code, whatever signal comes at the last moment."""
+    code = main()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _internal(error):
