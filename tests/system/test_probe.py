@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""The probing guest (tests/probe) beside a Linux guest: it must find its machine as it should be, and do no harm."""
+
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+from twainlib import build, commands, system
+from twainlib.paths import build_root
+from twainlib.session import Session
+
+pytestmark = pytest.mark.machine
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 240
+
+SYSTEM = """schema = 1
+board  = "qemu-virt"
+[guest.probe]
+kernel  = "{probe}"
+ram     = "64M"
+vcpus   = {vcpus}
+ready   = "PROBE PASS"
+console = "serial"
+[guest.witness]
+image   = "debian"
+console = "serial"
+[server.serial]
+uses = ["uart"]
+[driver.uart]
+device = "pl011"
+[[claim]]
+isolate        = ["probe", "witness"]
+shared_servers = ["serial"]
+"""
+
+
+@pytest.fixture(scope="module")
+def probe():
+    log = build_root() / "tests" / "probe-build.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    build.configure(ROOT / "configs/two-guests.toml", None, False, log)
+    build.compile_(False, log, ["target"])
+    return build.tree() / "target" / "test" / "probe.bin"
+
+
+@pytest.mark.parametrize("vcpus, cores, model", [(1, 1, "cortex-a57"), (2, 2, "max"), (4, 4, "cortex-a76")])
+def test_probe_passes_and_harms_nobody(probe, vcpus, cores, model):
+    name = f"probe-{vcpus}"
+    config = build_root() / "tests" / f"{name}.toml"
+    config.write_text(SYSTEM.format(probe=os.path.relpath(probe, config.parent), vcpus=vcpus))
+    built = build.make(str(config), cpus=cores)
+    with commands.machine(built, argparse.Namespace(cpus=cores, cpu=model, extra=[])) as broker:
+        session = Session(broker)
+        session.wait_for("probe", "PROBE (PASS|FAIL.*)", LIMIT, what="the verdict of the probing guest")
+        said = [line.text for line in broker.lines if line.tag == "probe"]
+        assert not [text for text in said if text.startswith("FAIL")] and "PROBE PASS" in said
+        assert sum(text.startswith("ok ") for text in said) > 20
+        session.wait_for("witness", "witness READY", LIMIT)
+        session.wait_for("witness", ".*Enter 'help'.*", LIMIT)
+        assert session.run("witness", "persona", 60)[0] == 0
+        processes = session.ask("ps")["processes"]
+        assert sum(process["faults"] for process in processes) == 0
+        assert {process["state"] for process in processes} == {"running"}
+        assert broker.power_off(30)
