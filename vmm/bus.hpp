@@ -48,8 +48,7 @@ public:
     // One per vCPU: the window that it used last, so that a driver's run of accesses costs no search, and counters.
     struct Cursor {
         unsigned last = 0;
-        std::uint64_t accesses = 0;
-        std::uint64_t misses = 0;   // of which the last window did not answer
+        std::uint64_t misses = 0;   // the last window did not answer
         std::uint64_t aborts = 0;   // nobody answered
         std::array<std::uint64_t, kMaxWindows> per_window{};
     };
@@ -91,7 +90,6 @@ private:
     }
 
     const Window* find(Cursor& cursor, Ipa at, unsigned bytes) const {
-        ++cursor.accesses;
         if (!holds(windows_[cursor.last], at, bytes)) [[unlikely]] {
             ++cursor.misses;
             unsigned i = 0;

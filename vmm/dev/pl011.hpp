@@ -34,6 +34,9 @@ public:
     std::uint64_t read(const Access& a, std::uint64_t now);
     void write(const Access& a, std::uint64_t value, std::uint64_t now);
 
+    // False: the next access does not look at `now`.
+    bool wants_time() const { return tx_count_ + 1 >= kLine; }
+
     // The interrupt line, UARTINTR.
     bool line() const { return (raw() & mask_) != 0; }
 

@@ -292,7 +292,9 @@ private:
         Machine& machine;
         std::uint64_t read(Access a) { return machine.uart_access(a, [&](std::uint64_t now) {
             const std::uint64_t value = machine.uart_.read(a, now);
-            machine.feed_uart();
+            if (a.offset == 0) {  // there may be room again
+                machine.feed_uart();
+            }
             return value;
         }); }
         void write(Access a, std::uint64_t value) {
@@ -311,7 +313,7 @@ private:
         bool poke = false;
         {
             Guard guard(uart_lock_, platform_, a.vcpu);
-            value = operation(platform_.now());
+            value = operation(uart_.wants_time() ? platform_.now() : 0);
             update_uart_line(a.vcpu, kicks);
             poke = !flush_expected_ && !uart_.to_send().empty();
             flush_expected_ = flush_expected_ || poke;
@@ -354,7 +356,7 @@ private:
             for (std::size_t i = 0; i < count; ++i) {
                 uart_.receive(buffer[i]);
             }
-            if (count == 0) {
+            if (count == 0 && platform_.console_wait()) {
                 break;
             }
         }

@@ -2,6 +2,9 @@
 // Copyright The Twain authors
 #include "vmm/psci/firmware.hpp"
 
+#include <array>
+#include <initializer_list>
+
 namespace twain::vmm {
 namespace {
 
@@ -40,27 +43,26 @@ constexpr std::uint64_t kNoTrustedOs = 2;  // MIGRATE_INFO_TYPE
 // 5f6bd5a2-90c4-4c6e-8d0b-3b1d6a0f7e94
 constexpr std::uint32_t kTrngUuidWords[4] = {0xa2d5'6b5f, 0x6e4c'c490, 0x1d3b'0b8d, 0x947e'0f6a};
 
-// Which functions exist, in which widths.
-struct Known {
-    std::uint32_t function;
-    bool narrow, wide;
-};
-constexpr Known kKnown[] = {
-    {kPsciVersion, true, false},  {kCpuSuspend, true, true},      {kCpuOff, true, false},
-    {kCpuOn, true, true},         {kAffinityInfo, true, true},    {kMigrateInfoType, true, false},
-    {kSystemOff, true, false},    {kSystemReset, true, false},    {kPsciFeatures, true, false},
-    {kSystemReset2, true, true},  {kTrngVersion, true, false},    {kTrngFeatures, true, false},
-    {kTrngUuid, true, false},     {kTrngRandom, true, true},      {kSmcccVersion, true, false},
-    {kSmcccArchFeatures, true, false},
-};
+// Which functions exist, in which widths: by the low seven bits of those that begin with 0x84.
+enum Width : std::uint8_t { kNarrow = 1, kWideToo = 3 };
+constexpr std::array<std::uint8_t, 128> kKnown = [] {
+    std::array<std::uint8_t, 128> k{};
+    for (const Function f : {kPsciVersion, kCpuOff, kMigrateInfoType, kSystemOff, kSystemReset, kPsciFeatures,
+                             kTrngVersion, kTrngFeatures, kTrngUuid}) {
+        k[f & 0x7f] = kNarrow;
+    }
+    for (const Function f : {kCpuSuspend, kCpuOn, kAffinityInfo, kSystemReset2, kTrngRandom}) {
+        k[f & 0x7f] = kWideToo;
+    }
+    return k;
+}();
 
 bool known(std::uint32_t id) {
-    for (const Known& k : kKnown) {
-        if (k.function == (id & ~kWide)) {
-            return (id & kWide) != 0 ? k.wide : k.narrow;
-        }
+    const std::uint32_t function = id & ~kWide;
+    if ((function & ~0x7fu) == kPsciVersion) [[likely]] {
+        return (kKnown[function & 0x7f] & ((id & kWide) != 0 ? 2 : 1)) != 0;
     }
-    return false;
+    return id == kSmcccVersion || id == kSmcccArchFeatures;
 }
 
 constexpr bool is_trng(std::uint32_t id) { return (id & ~kWide) >= kTrngVersion && (id & ~kWide) <= kTrngRandom; }
