@@ -6,6 +6,8 @@
 
 namespace twain::test {
 
+void test_fastpath();  // fastpath.cpp
+
 namespace {
 
 using State = abi::ThreadState;
@@ -272,6 +274,7 @@ void test_ipc() {
     nested();
     no_server();
     bound();
+    test_fastpath();
 }
 
 }  // namespace twain::test
