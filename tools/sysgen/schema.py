@@ -68,7 +68,7 @@ GUEST = Section(
         Key("image", Type.TEXT),
         Key("kernel", Type.TEXT),
         Key("initrd", Type.TEXT),
-        Key("cmdline", Type.TEXT, default='"console=ttyAMA0"'),
+        Key("cmdline", Type.TEXT, default='"console=ttyAMA0 quiet"'),
         Key("ram", Type.SIZE, default='"256M"'),
         Key("vcpus", Type.INT, default="1"),
         Key("cores", Type.NUMBERS, default="all cores"),
@@ -139,7 +139,7 @@ PROGRAM_VMM = "vmm"
 IMAGES = ("debian",)
 
 DEFAULT_GUEST_RAM = 256 << 20
-DEFAULT_CONSOLE_CMDLINE = "console=ttyAMA0"
+DEFAULT_CONSOLE_CMDLINE = "console=ttyAMA0 quiet"
 GUEST_CONSOLE = "ttyAMA0"
 MAX_CMDLINE = 2047  # arm64 COMMAND_LINE_SIZE less the final zero
 
