@@ -102,6 +102,7 @@ private:
 class Twin {  // kernel and model side by side
 public:
     explicit Twin(unsigned seed) : random_(seed) {
+        if (seed % 2) fake::state().preempt = [this] { return random_() % 3 == 0; };
         // What takes part hangs on a part of the memory; the rest of the world stands still.
         need(world_.invoke(abi::kRootRam, mem::split, u64{8} << 20, 30));
         memory_ = 30;

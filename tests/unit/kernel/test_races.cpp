@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// What other cores do while one of them waits: the interleavings that a test on a real machine meets once a year.
+#include <catch2/catch.hpp>
+#include <memory>
+
+#include "world.hpp"
+
+namespace twain::kernel::test {
+
+using abi::Sys;
+
+namespace {
+
+constexpr u64 kE = 40, kC = abi::kRootCSpace;
+
+// Core 0 holds the structure lock; the next time that another core waits for it, core 0 does `work` and lets it go.
+template <typename Work>
+void hold_lock_until(Work work) {
+    auto lock = std::make_shared<std::unique_ptr<StructureLock>>();
+    fake::on(0, [&] { *lock = std::make_unique<StructureLock>(); });
+    fake::state().while_waiting = [lock, work] {
+        fake::on(0, [&] {
+            work();
+            lock->reset();
+        });
+    };
+}
+
+}  // namespace
+
+TEST_CASE("the server answers while its caller is being stopped") {
+    World w(2);
+    w.endpoint(kE, 1);
+    Thread& server = w.thread(1);
+    Thread& client = w.thread(0);
+    const u64 slot = w.next_slot - 2;
+    w.settle();
+    w.call(server, Sys::reply_wait, {kE});
+    w.call(client, Sys::call, {kE, 1});
+    w.settle();
+    fake::state().while_waiting = [&] { w.call(server, Sys::reply_wait, {kE, 9}); };
+    REQUIRE(w.invoke(slot, abi::thread::stop).ok());
+    w.settle();
+    REQUIRE(client.state == State::stopped);
+    w.check();
+    REQUIRE(w.invoke(slot, abi::thread::start, 1, 2).ok());
+    w.check();
+}
+
+TEST_CASE("a caller arrives while it is being stopped") {
+    World w(2);
+    w.endpoint(kE, 1);
+    Thread& server = w.thread(1);
+    Thread& client = w.thread(0);
+    const u64 slot = w.next_slot - 2;
+    w.settle();
+    w.call(server, Sys::reply_wait, {kE});
+    w.call(client, Sys::call, {kE, 1});
+    fake::state().while_waiting = [&] { w.interrupt(1); };
+    REQUIRE(w.invoke(slot, abi::thread::stop).ok());
+    w.settle();
+    REQUIRE(client.state == State::stopped);
+    w.check();
+}
+
+TEST_CASE("a signal meets a waiter that is being stopped or removed") {
+    for (const bool remove : {false, true}) {
+        World w(2);
+        w.notification(kE);
+        Thread& waiter = w.thread(1);
+        const u64 slot = w.next_slot - 2;
+        Thread& signaller = w.thread(0);
+        w.settle();
+        w.call(waiter, Sys::wait, {kE, abi::kForever});
+        w.call(signaller, Sys::signal, {kE});  // mail is under way
+        if (remove) {
+            std::erase(w.threads, &waiter);
+            REQUIRE(w.invoke(kC, abi::cspace::remove, slot).ok());
+        } else {
+            REQUIRE(w.invoke(slot, abi::thread::stop).ok());
+        }
+        w.settle();
+        w.check();
+        REQUIRE(w.cpu(1).mailbox == nullptr);
+    }
+}
+
+TEST_CASE("a thread is stopped while it waits for the structure lock") {
+    for (int what = 0; what < 3; ++what) {
+        World w(2);
+        w.endpoint(kE, 1);
+        w.endpoint(41, 1);
+        w.thread(1);
+        Thread& receiver = w.thread(1);
+        const u64 receiver_slot = w.next_slot - 2;
+        Thread& thread = w.thread(1);
+        w.settle();
+        REQUIRE(w.invoke(receiver_slot, abi::thread::receive, 80).ok());
+        w.settle();
+        if (what == 1) w.call(receiver, Sys::reply_wait, {kE});
+        if (what == 2) {
+            w.call(receiver, Sys::call, {kE, abi::kTagCap | 1, 0, 0, 0, 0, 0, 41});
+            w.settle();
+        }
+        hold_lock_until([&] { stop(thread); });
+        if (what == 0) w.call(thread, Sys::invoke, {abi::kRootPool, abi::pool::create, static_cast<u64>(Type::endpoint), 300});
+        if (what == 1) w.call(thread, Sys::call, {kE, abi::kTagCap | 1, 0, 0, 0, 0, 0, 41});
+        if (what == 2) w.call(thread, Sys::reply_wait, {kE});
+        w.settle();
+        REQUIRE(thread.state == State::stopped);
+        REQUIRE(w.cpu(1).current != &thread);
+        if (what == 0) REQUIRE((!w.root->cspace->find(300) || w.at(300).empty()));
+        w.check();
+    }
+}
+
+TEST_CASE("the capability that a call waits with is removed meanwhile") {
+    World w(2);
+    w.endpoint(kE, 1);
+    w.endpoint(41, 1);
+    Thread& thread = w.thread(1);
+    w.settle();
+    hold_lock_until([&] {
+        while (!revoke(w.at(kE), true)) {
+        }
+    });
+    w.call(thread, Sys::call, {kE, abi::kTagCap | 1, 0, 0, 0, 0, 0, 41});
+    REQUIRE(w.answer(thread).error() == Error::bad_slot);
+    hold_lock_until([&] {
+        while (!revoke(w.at(41), true)) {
+        }
+    });
+    w.call(thread, Sys::invoke, {kC, abi::cspace::copy, 50, 41, rights::all});
+    REQUIRE(w.answer(thread).error() == Error::bad_slot);
+    w.check();
+}
+
+TEST_CASE("two cores answer through one reply object: the first wins") {
+    World w(2);
+    w.endpoint(kE);
+    w.reply(42);
+    Thread& server = w.thread(0);
+    Thread& client = w.thread(0);
+    Thread& helper = w.thread(1);
+    w.settle();
+    w.call(server, Sys::reply_wait, {kE});
+    w.call(client, Sys::call, {kE, 1});
+    w.call(server, Sys::invoke, {42, abi::reply::capture});
+    w.call(helper, Sys::invoke, {42, abi::reply::send, 7, 1});
+    w.call(server, Sys::invoke, {42, abi::reply::send, 8, 2});
+    REQUIRE(w.answer(server).error() == Error::busy);
+    w.settle();
+    REQUIRE(w.answer(client).x[1] == 7);
+    w.check();
+}
+
+}  // namespace twain::kernel::test

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Priorities, turns and budgets.
+#include <catch2/catch.hpp>
+
+#include "world.hpp"
+
+namespace twain::kernel::test {
+
+using abi::Sys;
+
+namespace {
+
+constexpr u64 kC = abi::kRootCSpace, kSystem = abi::kRootSystem, kP = abi::kRootPool;
+constexpr Ticks kSlice = 10'000'000 / 16;  // 10 ms of the fake machine's ticks
+
+void park_root(World& w) {  // the root task waits for good, so that others run
+    w.notification(90);
+    w.call(*w.root, Sys::wait, {90, abi::kForever});
+}
+
+}  // namespace
+
+TEST_CASE("the most urgent thread runs; equals take turns after a slice, or when one yields") {
+    World w;
+    Thread& low = w.thread(0, 5);
+    Thread& a = w.thread(0, 9);
+    Thread& b = w.thread(0, 9);
+    park_root(w);
+    REQUIRE(w.cpu().current == &a);
+    w.pass(kSlice - 1);
+    REQUIRE(w.cpu().current == &a);
+    w.pass(1);
+    REQUIRE(w.cpu().current == &b);
+    w.call(b, Sys::yield, {});
+    REQUIRE(w.cpu().current == &a);
+    REQUIRE(low.runnable());
+    w.check();
+    w.call(a, Sys::wait, {90, abi::kForever});  // busy: root waits there; a goes on
+    REQUIRE(w.answer(a).error() == Error::busy);
+    REQUIRE(w.cpu().current == &a);
+}
+
+TEST_CASE("a signal to a more urgent thread switches at once, to a less urgent one does not") {
+    World w;
+    Thread& low = w.thread(0, 5);
+    Thread& high = w.thread(0, 9);
+    w.notification(91);
+    w.notification(92);
+    park_root(w);
+    w.call(high, Sys::wait, {91, abi::kForever});
+    REQUIRE(w.cpu().current == &low);
+    w.call(low, Sys::signal, {91});
+    REQUIRE(w.cpu().current == &high);
+    REQUIRE(low.runnable());
+    w.check();
+    w.call(high, Sys::signal, {92});
+    REQUIRE(w.cpu().current == &high);
+    w.check();
+}
+
+TEST_CASE("an exhausted budget: hard stands still, soft runs in the background, both come back") {
+    for (const bool hard : {true, false}) {
+        World w;
+        Thread& limited = w.thread(0, 9, 1000, 10'000, hard);
+        Thread& other = w.thread(0, 5);
+        park_root(w);
+        REQUIRE(w.cpu().current == &limited);
+        w.pass(999);
+        REQUIRE(w.cpu().current == &limited);
+        w.pass(1);
+        REQUIRE(w.cpu().current == &other);
+        REQUIRE(limited.linked() != hard);
+        w.check();
+        w.pass(9'000);
+        REQUIRE(w.cpu().current == &other);
+        w.pass(1'000);
+        REQUIRE(w.cpu().current == &limited);  // full again
+        REQUIRE(limited.sched->used == 1000);
+        w.pass(500);
+        charge(w.cpu(), machine::now());
+        REQUIRE(limited.sched->used == 1500);
+        w.check();
+    }
+}
+
+TEST_CASE("in the background an exhausted thread uses idle time") {
+    World w;
+    Thread& limited = w.thread(0, 9, 1000, 10'000, false);
+    park_root(w);
+    w.pass(1000);
+    REQUIRE(w.cpu().current == &limited);
+    REQUIRE(limited.active->level() == 0);
+    w.pass(9'999);
+    REQUIRE(limited.active->level() == 0);
+    w.pass(1);
+    REQUIRE(limited.active->level() == 9);
+    w.check();
+}
+
+TEST_CASE("a call lends priority and budget; a hard limit that ends leaves the server its own") {
+    World w;
+    w.endpoint(40);
+    Thread& server = w.thread(0, 5);
+    Thread& client = w.thread(0, 9, 1000, 100'000, true);
+    Thread& middle = w.thread(0, 7);
+    park_root(w);
+    w.call(server, Sys::reply_wait, {40});
+    w.call(client, Sys::call, {40, 1});
+    REQUIRE(w.cpu().current == &server);  // before the one in the middle: on the client's priority
+    w.pass(1000);
+    REQUIRE(w.cpu().current == &middle);
+    REQUIRE(server.active == server.sched);
+    REQUIRE(client.sched->used == 1000);
+    w.check();
+    w.call(middle, Sys::wait, {40, abi::kPoll});
+    w.call(server, Sys::reply_wait, {40, 2});
+    REQUIRE(client.state == State::ready);
+    REQUIRE_FALSE(client.linked());  // answered, without time left
+    w.check();
+    w.pass(100'000);
+    REQUIRE(w.cpu().current == &client);
+    w.check();
+}
+
+TEST_CASE("the server's work is on the caller's account") {
+    World w;
+    w.endpoint(40);
+    Thread& server = w.thread(0, 5);
+    Thread& client = w.thread(0, 9);
+    park_root(w);
+    w.call(server, Sys::reply_wait, {40});
+    const Ticks server_used = server.sched->used, client_used = client.sched->used;
+    w.call(client, Sys::call, {40, 1});
+    fake::state().clock += 300;
+    w.call(server, Sys::reply_wait, {40, 2});
+    w.call(client, Sys::wait, {40, abi::kPoll});
+    fake::state().clock += 10;
+    w.call(client, Sys::wait, {90, abi::kForever});
+    charge(w.cpu(), machine::now());
+    REQUIRE(server.sched->used == server_used);
+    REQUIRE(client.sched->used - client_used >= 300);
+}
+
+TEST_CASE("a queued caller's time is used from the moment the server takes it") {
+    World w;
+    w.endpoint(40);
+    Thread& server = w.thread(0, 5);
+    Thread& client = w.thread(0, 9);
+    park_root(w);
+    w.call(client, Sys::call, {40, 1});
+    w.call(server, Sys::reply_wait, {40});
+    REQUIRE(server.active == client.sched);
+    REQUIRE(w.cpu().sched == client.sched);
+    w.check();
+}
+
+TEST_CASE("a client that is stopped takes its time back through two servers") {
+    World w;
+    w.endpoint(40);
+    w.endpoint(41);
+    Thread& inner = w.thread(0, 5);
+    Thread& outer = w.thread(0, 5);
+    Thread& client = w.thread(0, 9);
+    const u64 client_slot = w.next_slot - 2;
+    w.call(inner, Sys::reply_wait, {41});
+    w.call(outer, Sys::reply_wait, {40});
+    w.call(client, Sys::call, {40, 1});
+    w.call(outer, Sys::call, {41, 1});
+    REQUIRE(inner.active == client.sched);
+    w.check();
+    REQUIRE(w.invoke(client_slot, abi::thread::stop).ok());
+    REQUIRE(inner.active == inner.sched);
+    w.check();
+    w.call(inner, Sys::reply_wait, {41, 1});
+    REQUIRE(outer.active == outer.sched);
+    w.check();
+    REQUIRE(w.invoke(kC, abi::cspace::remove, client_slot + 1).ok());  // its scheduling context
+    REQUIRE(outer.runnable());
+    w.check();
+}
+
+TEST_CASE("a captured caller has its time back at once") {
+    World w;
+    w.endpoint(40);
+    w.reply(41);
+    Thread& server = w.thread(0, 5);
+    Thread& client = w.thread(0, 9);
+    w.call(server, Sys::reply_wait, {40});
+    w.call(client, Sys::call, {40, 1});
+    w.call(server, Sys::invoke, {41, abi::reply::capture});
+    REQUIRE(server.active == server.sched);
+    REQUIRE(client.active == client.sched);
+    w.check();
+}
+
+TEST_CASE("make_sched and configure: every argument's limits") {
+    World w(2);
+    const auto make = [&](Ticks budget, Ticks period, u64 param) {
+        return w.invoke(kSystem, abi::system::make_sched, kP, 40, budget, period, param);
+    };
+    REQUIRE(make(0, 10, 1).argument() == 4);
+    REQUIRE(make(11, 10, 1).error() == Error::bad_arg);
+    REQUIRE(make(1, (u64{1} << 48) + 1, 1).argument() == 5);
+    REQUIRE(make(1, 2, 64).argument() == 6);
+    REQUIRE(make(1, 2, 2 << 8).argument() == 6);
+    REQUIRE(make(1, 2, 1 << 17).argument() == 6);
+    REQUIRE(w.at(40).empty());
+    REQUIRE(make(1, 2, 63 | 1 << 8 | abi::sched::kHardLimit).ok());
+    const Answer stat = w.invoke(40, abi::sched::stat);
+    REQUIRE(stat.x[3] == 1);
+    REQUIRE(stat.x[4] == 2);
+    REQUIRE(stat.x[5] == 63);
+    REQUIRE(stat.x[6] == 1);
+    REQUIRE(w.invoke(40, abi::sched::configure, 3, 4, 7).ok());
+    REQUIRE(w.invoke(40, abi::sched::stat).x[6] == 0);
+    REQUIRE(w.invoke(40, abi::sched::configure, 5, 4, 7).argument() == 2);
+    REQUIRE(w.invoke(40, 7).error() == Error::bad_method);
+    REQUIRE(w.invoke(kC, abi::cspace::copy, 41, 40, rights::sched_bind).ok());
+    REQUIRE(w.invoke(41, abi::sched::configure, 3, 4, 7).error() == Error::rights);
+}
+
+TEST_CASE("a running thread's priority and budget may change, its core may not") {
+    World w(2);
+    Thread& a = w.thread(0, 5);
+    const u64 sched = w.next_slot - 1;
+    Thread& b = w.thread(0, 7);
+    REQUIRE(w.invoke(sched, abi::sched::configure, 0, 0, 5 | 1 << 8).error() == Error::busy);
+    REQUIRE(w.invoke(sched, abi::sched::configure, 0, 0, 9).ok());
+    w.check();
+    park_root(w);
+    REQUIRE(w.cpu().current == &a);
+    REQUIRE(b.runnable());
+    w.check();
+}
+
+TEST_CASE("a scheduling context has one owner; who loses it stands still") {
+    World w;
+    Thread& a = w.thread(0, 5);
+    const u64 thread_a = w.next_slot - 2, sched_a = w.next_slot - 1;
+    w.thread(0, 5);
+    const u64 thread_b = w.next_slot - 2;
+    REQUIRE(w.invoke(thread_b, abi::thread::stop).ok());
+    REQUIRE(w.invoke(thread_b, abi::thread::configure, 0, 0, 0, sched_a).error() == Error::occupied);
+    REQUIRE(w.invoke(thread_a, abi::thread::configure, 0, 0, 0, sched_a).error() == Error::busy);  // running
+    REQUIRE(w.invoke(kC, abi::cspace::remove, sched_a).ok());
+    REQUIRE(a.state == State::stopped);
+    REQUIRE(a.sched == nullptr);
+    REQUIRE(w.invoke(thread_a, abi::thread::start, 1, 2).ok());  // it waits for time
+    REQUIRE_FALSE(a.linked());
+    REQUIRE(w.invoke(thread_a, abi::thread::stop).ok());
+    w.check();
+}
+
+TEST_CASE("an idle core uses nobody's budget") {
+    World w;
+    park_root(w);
+    REQUIRE(w.cpu().current == nullptr);
+    REQUIRE(w.cpu().sched == nullptr);
+}
+
+}  // namespace twain::kernel::test
