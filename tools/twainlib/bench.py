@@ -157,7 +157,7 @@ def _guests(directory):
 
 
 def _boot(directory):
-    config = _config(directory, "bench-boot", 'image   = "debian"\ncmdline = "console=ttyAMA0 quiet"')
+    config = _config(directory, "bench-boot", 'image   = "debian"')
     built = build.make(config, cpus=1, warnings=False)
     command = qemu.command(built.image, cpus=1, memory=f"{built.info.ram >> 20}M", cpu=MODEL, deterministic=True)
     guest = built.info.guests[0]
