@@ -299,6 +299,18 @@ void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const Str
     leave_current(cpu);
     if (endpoint.core == cpu.id) {
         arrive(cpu, self, lock);
+    } else if (lock) {  // what travels along needs the lock: the other core does its part while it is held here
+        struct Arrival {
+            Thread& caller;
+            const StructureLock* lock;
+        } arrival{self, lock};
+        run_on(
+            endpoint.core,
+            [](void* argument) {
+                const Arrival& there = *static_cast<Arrival*>(argument);
+                arrive(machine::cpu(), there.caller, there.lock);
+            },
+            &arrival);
     } else {
         mail(cpu, endpoint.core, self);
     }
