@@ -80,11 +80,32 @@ void reply_with_a_caller() {
     need(server.thread.stop());
 }
 
+// A signal that comes while the server works is there when it waits again; until then it disturbs nothing.
+void signal_while_serving() {
+    Scratch scratch;
+    const sys::Endpoint endpoint = scratch.endpoint();
+    const sys::Notification note = scratch.notification();
+    Worker server(scratch, [](Worker& self) {
+        const sys::Endpoint in{self.slots[0]};
+        (void)in.wait();
+        self.word[1] = sys::Notification{self.slots[1]}.signal().ok() ? 1 : 0;
+        const sys::Received next = in.reply_wait(sys::message(3));
+        self.word[0] = next.is_note() ? next.bits() : 0;
+    }, {.priority = 63, .note = note.slot});
+    server.slots[0] = endpoint.slot;
+    server.slots[1] = scratch.copy(note.slot, rights::note_signal, 0x40);
+    need(server.start());
+    pause();
+    expect_equal("reply_wait/signal_meanwhile", 3, endpoint.call(sys::message(0)).label());
+    check("reply_wait/signal_meanwhile", wait_for([&] { return server.done(); }) && server.word[0] == 0x40 && server.word[1] == 1);
+}
+
 }  // namespace
 
 void test_fastpath() {
     other_space();
     reply_with_a_caller();
+    signal_while_serving();
 }
 
 }  // namespace twain::test

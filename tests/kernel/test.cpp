@@ -242,6 +242,13 @@ int main() {
     test_transfer();
     test_reply();
     test_notification();
+    test_irq();
+    test_sched();
+    test_fault();
+    test_system();
+    test_vcpu();
+    test_guest();
+    test_cores();
     finish();
     return 0;
 }
