@@ -100,12 +100,45 @@ void signal_while_serving() {
     check("reply_wait/signal_meanwhile", wait_for([&] { return server.done(); }) && server.word[0] == 0x40 && server.word[1] == 1);
 }
 
+// The answer to a fault touches no register of the thread that faulted.
+void fault_answered_at_once() {
+    static constexpr u64 kNowhere = 0x20'0000'0000;
+    Scratch scratch;
+    const sys::Endpoint endpoint = scratch.endpoint();
+    Worker pager(scratch, [](Worker& self) {
+        const sys::Endpoint faults{self.slots[0]};
+        (void)faults.wait();
+        (void)kSpace.map(sys::Memory{self.slots[1]}, 0, kNowhere, kPage, kRead, self.slots[2]);
+        (void)faults.reply_wait(sys::message(0, 64, 64, 64, 64, 64, 64));
+    }, {.priority = 63});
+    pager.slots[0] = endpoint.slot;
+    pager.slots[1] = scratch.memory().slot;
+    pager.slots[2] = scratch.slot();
+    Worker worker(scratch, [](Worker& self) {
+        u64 all = 0;
+        asm volatile(
+            "mov x2, #1\n mov x3, #2\n mov x4, #4\n mov x5, #8\n mov x6, #16\n mov x7, #32\n"
+            "ldr x9, [%1]\n"
+            "orr x2, x2, x3\n orr x4, x4, x5\n orr x6, x6, x7\n orr x2, x2, x4\n orr %0, x2, x6"
+            : "=r"(all)
+            : "r"(kNowhere)
+            : "x2", "x3", "x4", "x5", "x6", "x7", "x9", "memory");
+        self.word[0] = all;
+    }, {.fault = endpoint.slot});
+    need(pager.start());
+    pause();
+    need(worker.start());
+    check("fault/keeps_registers", wait_for([&] { return worker.done(); }) && worker.word[0] == 63);
+    need(pager.thread.stop());
+}
+
 }  // namespace
 
 void test_fastpath() {
     other_space();
     reply_with_a_caller();
     signal_while_serving();
+    fault_answered_at_once();
 }
 
 }  // namespace twain::test

@@ -381,6 +381,8 @@ TEST_CASE("console: a program's command does not move the keyboard") {
     CHECK(f.rows() == Rows{"[twain] {}"});
     CHECK(f.terminal.open() == "[business] business# l");
     CHECK(f.console.focus() == 1);
+    const KeyResult longest = f.keys("\x01:" + std::string(500, 'a') + "\n");
+    CHECK((longest.kind == KeyResult::Kind::command && longest.command == std::string(200, 'a')));
 }
 
 TEST_CASE("console: a supervisor that stops in the middle of a line is not waited for") {
