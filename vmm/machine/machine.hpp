@@ -87,7 +87,7 @@ public:
     LoadError start(bool ram_is_zero) {
         const LoadError error = load(ram_is_zero);
         if (error != LoadError::none) {
-            report(message_of(error));
+            report(kNoVcpu, message_of(error));
             set_state(MachineState::failed);
             return error;
         }
@@ -113,7 +113,7 @@ public:
         if ((s == MachineState::resetting || s == MachineState::stopping) && all_idle()) {
             flush_console();
             if (s == MachineState::stopping) {
-                report("powered off");
+                report(kNoVcpu, "powered off");
                 set_state(MachineState::off);
             } else {
                 (void)start(false);
@@ -184,8 +184,8 @@ public:
     }
 
     // A vCPU cannot go on: the guest stops, and says why.
-    void fail(std::string_view why) {
-        report(why);
+    void fail(VcpuIndex self, std::string_view why) {
+        report(self, why);
         round_up(MachineState::stopping);
     }
 
@@ -483,8 +483,8 @@ private:
         return LoadError::none;
     }
 
-    void report(std::string_view what) {
-        Guard guard(uart_lock_, platform_, kNoVcpu);
+    void report(VcpuIndex self, std::string_view what) {
+        Guard guard(uart_lock_, platform_, self);
         for (const std::string_view part : {std::string_view("\r\nvmm: "), what, std::string_view("\r\n")}) {
             (void)platform_.console_write(part);
         }

@@ -44,7 +44,7 @@ public:
     void step() {
         const RunResult result = platform_.run(v_.index);
         if (result.error != abi::Error::none) [[unlikely]] {
-            machine_.fail("a virtual processor cannot run");
+            machine_.fail(v_.index, "a virtual processor cannot run");
             stop_ = true;
         } else if (result.exit == abi::Exit::trap) [[likely]] {
             const Syndrome syndrome(page_.esr);
