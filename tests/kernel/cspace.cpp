@@ -150,33 +150,6 @@ void nested() {
     expect_equal("cspace.remove/no_leak", before, free_bytes());
 }
 
-// A thread that derives while another's revoke of the same tree is interrupted half-way.
-void dying() {
-    Scratch scratch;
-    bool seen = false, good = true;
-    for (u64 ns = 4000; ns < 200'000 && !seen; ns += 3000) {
-        Scratch inner;
-        const sys::Notification top = inner.notification();
-        const Slot child = inner.copy(top.slot);
-        (void)inner.deepest(child);
-        Worker worker(inner, [](Worker& self) { self.word[0] = kSelf.revoke(self.slots[0]).ok() ? 1 : 2; });
-        worker.slots[0] = top.slot;
-        need(worker.start());
-        const Slot to = inner.slot();
-        {
-            const sys::Notification alarm = inner.notification();
-            (void)alarm.wait(sys::after_ns(ns));
-        }
-        const Error error = kSelf.copy(to, child).error();
-        seen = error == Error::dying;
-        good = good && (error == Error::none || error == Error::dying || error == Error::bad_slot);
-        good = good && wait_for([&] { return worker.done(); }) && worker.word[0] == 1;
-        good = good && kSelf.remove(child).error() == Error::bad_slot;
-    }
-    check("cspace.copy/dying", seen && good);
-    check("cspace.revoke/preempted", seen && good);
-}
-
 }  // namespace
 
 void test_cspace() {
@@ -186,7 +159,6 @@ void test_cspace() {
     remove();
     revoke();
     nested();
-    dying();
     Scratch scratch;
     expect("invoke/bad_slot", Error::bad_slot, status(scratch.slot(), 0));
     expect("invoke/bad_slot", Error::bad_slot, status(abi::cspace::kSlots, 0));

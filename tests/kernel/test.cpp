@@ -249,6 +249,7 @@ int main() {
     test_vcpu();
     test_guest();
     test_cores();
+    test_shared_errors();
     finish();
     return 0;
 }

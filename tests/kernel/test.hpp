@@ -138,6 +138,7 @@ private:
 // One per file.
 void test_cspace();
 void test_memory();
+void test_shared_errors();
 void test_mapping();
 void test_pool();
 void test_thread();
