@@ -88,7 +88,7 @@ private:
         }
         const RunResult result = platform_.run(v_.index);
         if (result.error != abi::Error::none) [[unlikely]] {
-            machine_.fail("a virtual processor cannot run");
+            machine_.fail(v_.index, "a virtual processor cannot run");
             stop_ = true;
         } else if (result.exit == abi::Exit::trap) [[likely]] {
             trap(Syndrome(page_.esr));
@@ -558,7 +558,7 @@ private:
             }
             guest_.tables.forget_all(v_.index);
         }
-        machine_.fail("no memory for translations");
+        machine_.fail(v_.index, "no memory for translations");
         stop_ = true;
         return 0;
     }
