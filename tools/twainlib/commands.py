@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 from . import bench as bench_module
@@ -46,7 +47,8 @@ def check(options):
     arguments = (["--json"] if options.json else []) + (["--expand"] if options.expand else [])
     code = system.delegate("check", _config(options), arguments)
     if code == Exit.OK and not arguments:
-        print(f"{_config(options)}: no errors, every claim holds")
+        claims = tomllib.loads(Path(_config(options)).read_text(encoding="utf-8")).get("claim")
+        print(f"{_config(options)}: no errors, " + ("every claim holds" if claims else "nothing is claimed"))
     return code
 
 
