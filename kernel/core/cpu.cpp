@@ -60,6 +60,13 @@ void serve_other_cores(Cpu& cpu) {
         __atomic_store_n(&thread.mailed, u8{0}, __ATOMIC_RELEASE);
         receive_mail(cpu, thread);
     }
+    list = __atomic_exchange_n(&cpu.knocks, nullptr, __ATOMIC_ACQ_REL);
+    while (list) {
+        Thread& thread = *list;
+        list = thread.knock;
+        __atomic_store_n(&thread.knocked, u8{0}, __ATOMIC_RELEASE);
+        receive_knock(cpu, thread);
+    }
 }
 
 }  // namespace twain::kernel

@@ -35,7 +35,8 @@ struct Cpu {
     Queue<Thread> ready[abi::sched::kPriorities];
     TimerQueue timers;
     Ticks idle;         // ticks spent idle
-    Thread* mailbox;    // pushed by other cores
+    Thread* mailbox;    // calls and answers, pushed by other cores
+    Thread* knocks;     // threads for whom something may have come, pushed by other cores
     Request* request;   // from the holder of the structure lock
     u64 mpidr;
     bool online;

@@ -94,16 +94,23 @@ void give_back(Cpu& cpu, Thread& caller) {
     sched->user = &caller;
 }
 
-void push_mail(CpuId core, Thread& thread) {
-    Cpu& target = machine::cpu(core);
-    Thread* head = __atomic_load_n(&target.mailbox, __ATOMIC_RELAXED);
+namespace {
+
+// A list of a core to which every core pushes and from which only it takes, all at once.
+void push(Thread*& list, Thread* Thread::*next, Thread& thread) {
+    Thread* head = __atomic_load_n(&list, __ATOMIC_RELAXED);
     do {
-        thread.mail = head;
-    } while (!__atomic_compare_exchange_n(&target.mailbox, &head, &thread, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+        thread.*next = head;
+    } while (!__atomic_compare_exchange_n(&list, &head, &thread, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
+}  // namespace
+
+void push_mail(CpuId core, Thread& thread) {
+    push(machine::cpu(core).mailbox, &Thread::mail, thread);
     machine::interrupt(core);
 }
 
-// Takes one thread out of this core's own mailbox.
 void remove_mail(Cpu& cpu, Thread& thread) {
     if (!__atomic_load_n(&thread.mailed, __ATOMIC_ACQUIRE)) return;
     Thread* list = __atomic_exchange_n(&cpu.mailbox, nullptr, __ATOMIC_ACQ_REL);
@@ -118,11 +125,25 @@ void remove_mail(Cpu& cpu, Thread& thread) {
     }
 }
 
+void remove_knock(Cpu& cpu, Thread& thread) {
+    if (!__atomic_load_n(&thread.knocked, __ATOMIC_ACQUIRE)) return;
+    Thread* list = __atomic_exchange_n(&cpu.knocks, nullptr, __ATOMIC_ACQ_REL);
+    while (list) {
+        Thread& each = *list;
+        list = each.knock;
+        if (&each == &thread) {
+            __atomic_store_n(&each.knocked, u8{0}, __ATOMIC_RELEASE);
+        } else {
+            push(cpu.knocks, &Thread::knock, each);
+            machine::interrupt(cpu.id);
+        }
+    }
+}
+
 namespace {
 
 // Sends a thread that this core holds to another core's mailbox.
-void mail(Cpu& cpu, CpuId core, Thread& thread) {
-    remove_mail(cpu, thread);
+void mail(CpuId core, Thread& thread) {
     __atomic_store_n(&thread.mailed, u8{1}, __ATOMIC_RELEASE);
     push_mail(core, thread);
 }
@@ -133,7 +154,7 @@ void release(Cpu& cpu, Thread& thread) {
         make_ready(cpu, thread);
     } else {
         thread.state = State::replying;
-        mail(cpu, thread.core, thread);
+        mail(thread.core, thread);
     }
 }
 
@@ -312,7 +333,7 @@ void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const Str
             },
             &arrival);
     } else {
-        mail(cpu, endpoint.core, self);
+        mail(endpoint.core, self);
     }
     cpu.hazard |= kReschedule;
 }
@@ -450,7 +471,9 @@ void sys_wait(Cpu& cpu) {
 }
 
 void post_mail(Thread& thread) {
-    if (!__atomic_exchange_n(&thread.mailed, u8{1}, __ATOMIC_ACQ_REL)) push_mail(thread.core, thread);
+    if (__atomic_exchange_n(&thread.knocked, u8{1}, __ATOMIC_ACQ_REL)) return;
+    push(machine::cpu(thread.core).knocks, &Thread::knock, thread);
+    machine::interrupt(thread.core);
 }
 
 namespace {
@@ -517,11 +540,15 @@ void receive_mail(Cpu& cpu, Thread& thread) {
         arrive(cpu, thread, nullptr);
         return;
     }
-    if (thread.core != cpu.id) return;
-    if (thread.state == State::replying) {
+    if (thread.core == cpu.id && thread.state == State::replying) {
         give_back(cpu, thread);
         make_ready(cpu, thread);
-    } else if (thread.vcpu) {
+    }
+}
+
+void receive_knock(Cpu& cpu, Thread& thread) {
+    if (thread.core != cpu.id) return;
+    if (thread.vcpu) {
         guest_wake(cpu, thread);
     } else if (thread.note && waits_for_bits(thread)) {
         wake_with_bits(cpu, thread);

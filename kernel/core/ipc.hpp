@@ -25,8 +25,9 @@ void thread_timeout(Cpu& cpu, Thread& thread);
 // Asks a thread's core to look at what the thread waits for.
 void post_mail(Thread& thread);
 
-// Another core has put `thread` into this core's mailbox.
+// Another core has put `thread` into this core's mailbox, or has knocked for it.
 void receive_mail(Cpu& cpu, Thread& thread);
+void receive_knock(Cpu& cpu, Thread& thread);
 
 // Puts the current thread's caller into `reply`. The thread goes on with its own time; the caller's is its own again.
 Status capture(Cpu& cpu, Reply& reply, Thread& self);

@@ -15,6 +15,8 @@ void give_back(Cpu& cpu, Thread& caller);
 void push_mail(CpuId core, Thread& thread);
 // Takes one thread out of this core's own mailbox.
 void remove_mail(Cpu& cpu, Thread& thread);
+// Takes a thread of this core out of its knocks.
+void remove_knock(Cpu& cpu, Thread& thread);
 
 // Ends a call with an error.
 void fail_call(Cpu& cpu, Thread& caller, Error error);

@@ -38,6 +38,7 @@ void stop_here(void* argument) {
     Thread& thread = *static_cast<Thread*>(argument);
     Cpu& cpu = machine::cpu();
     remove_mail(cpu, thread);
+    remove_knock(cpu, thread);
     disarm(cpu, thread);
     if (cpu.current == &thread) {
         leave_current(cpu);

@@ -47,6 +47,7 @@ public:
     State state;
     bool bound;          // `note` is bound, not only waited for
     u8 mailed;           // in a mailbox
+    u8 knocked;          // somebody has knocked, or is about to
 
     bool stopping;       // stop() is at work: nothing makes it ready
     Reply* reply;        // which object holds the right to answer it
@@ -54,6 +55,7 @@ public:
     u64 badge;           // of the call that it makes
     machine::FpuState* fpu;
     Thread* mail;        // next in a core's mailbox
+    Thread* knock;       // next among the knocks at its own core: any core may do that at any time
     u32 receive_slot;
     CpuId core;
     u64 fault_syndrome;

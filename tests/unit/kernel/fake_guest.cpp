@@ -130,6 +130,8 @@ void guest_lose_reference(Slot& slot) {
     if (&slot == &vcpu.refs[Vcpu::ref_space]) vcpu.space = nullptr;
 }
 
+bool guest_stocked(const Vcpu&) { return true; }
+void guest_stock(Vcpu&) {}
 Status guest_translate(Vcpu&, u32, u64, u64, u64, u64&) { return Error::unsupported; }
 
 }  // namespace twain::kernel

@@ -84,6 +84,7 @@ TEST_CASE("a signal meets a waiter that is being stopped or removed") {
         w.settle();
         w.check();
         REQUIRE(w.cpu(1).mailbox == nullptr);
+        REQUIRE(w.cpu(1).knocks == nullptr);
     }
 }
 
@@ -134,6 +135,39 @@ TEST_CASE("the capability that a call waits with is removed meanwhile") {
     });
     w.call(thread, Sys::invoke, {kC, abi::cspace::copy, 50, 41, rights::all});
     REQUIRE(w.answer(thread).error() == Error::bad_slot);
+    w.check();
+}
+
+TEST_CASE("a thread for which a signal is under way calls across cores itself") {
+    World w(2);
+    w.notification(39);
+    w.endpoint(kE, 0);
+    w.endpoint(41, 1);
+    Thread& server = w.thread(0);
+    Thread& thread = w.thread(1);
+    const u64 slot = w.next_slot - 2;
+    Thread& local = w.thread(1);
+    Thread& signaller = w.thread(0);
+    w.settle();
+    REQUIRE(w.invoke(slot, abi::thread::stop).ok());
+    REQUIRE(w.invoke(slot, abi::thread::configure, 0, 0, 0, 0, 39).ok());
+    REQUIRE(w.invoke(slot, abi::thread::start, 1, 2).ok());
+    w.settle();
+    w.call(thread, Sys::reply_wait, {41});
+    w.call(signaller, Sys::signal, {39});  // knocks at core 1, which has not looked yet
+    w.call(local, Sys::call, {41, 5});
+    w.call(thread, Sys::call, {kE, 6});  // on its way to core 0 and knocked for at core 1
+    w.call(server, Sys::reply_wait, {kE});
+    w.interrupt(1);
+    w.check();
+    w.interrupt(0);
+    REQUIRE(w.answer(server).x[1] == 6);
+    w.call(server, Sys::reply_wait, {kE, 7});
+    w.settle();
+    REQUIRE(w.answer(thread).x[1] == 7);
+    w.call(thread, Sys::reply_wait, {41, 8});
+    REQUIRE(w.answer(thread).x[1] == abi::kTagNote);
+    w.settle();
     w.check();
 }
 
