@@ -165,7 +165,12 @@ void start_threads(NativeMachine& machine, ShadowGuest<NativePlatform>* shadow) 
     const rt::Region ram = rt::region("guest.ram");
     config.pages = {pages.data(), vcpus};
     config.ram = reinterpret_cast<void*>(ram.address);
-    config.ram_bytes = ram.bytes;
+    // Where the kernel is at EL1, the end of the guest's memory is for copies of its text.
+    const bool shadow = pages[0]->shadow.level == 1;
+    if (shadow && ram.bytes < 4 * TextCopies::kBytes) {
+        rt::panic("without EL2 a guest needs 32 MiB");
+    }
+    config.ram_bytes = shadow ? ram.bytes - TextCopies::kBytes : ram.bytes;
     config.kernel = file("kernel", "kernel.bytes");
     config.initrd = file("initrd", "initrd.bytes");
     config.command_line = rt::setting("cmdline");
@@ -184,7 +189,9 @@ void start_threads(NativeMachine& machine, ShadowGuest<NativePlatform>* shadow) 
     NativePlatform& platform = the_platform.make(std::span(handles).first(vcpus), sys::Notification{rt::slot("events")},
                                                  sys::Notification{rt::slot("timer")});
     NativeMachine& machine = the_machine.make(platform, config);
-    start_threads(machine, pages[0]->shadow.level == 1 ? &the_shadow.make(platform) : nullptr);
+    start_threads(machine, !shadow ? nullptr
+                                   : &the_shadow.make(platform, machine.memory(), static_cast<char*>(config.ram) + config.ram_bytes,
+                                                      config.board.ram + config.ram_bytes));
     if (const LoadError error = machine.start(true); error != LoadError::none) {
         rt::log(message_of(error));
     }

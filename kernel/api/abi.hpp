@@ -289,6 +289,12 @@ inline constexpr std::uint64_t kFillRead = 1, kFillWrite = 2, kFillExecute = 4;
 inline constexpr std::uint64_t kFillBlock = 8;      // its 2 MiB are as uniform as the page: map them all if possible
 inline constexpr std::uint64_t kFillFragment = 16;  // part of a larger block of the guest's: goes with its 2 MiB
 
+// ShadowState::flags. Swapped: the guest kernel's text has been rewritten, so at virtual EL1 TPIDR_EL0 holds the guest's
+// SP_EL0 and TPIDRRO_EL0 its TPIDR_EL1. Slow return: kShadowReturn exits instead of returning to virtual EL0.
+inline constexpr std::uint64_t kShadowSwapped = 1, kShadowSlowReturn = 2;
+// The immediate of an SVC that at virtual EL1 means ERET. From virtual EL0 it is a system call like any other.
+inline constexpr std::uint32_t kShadowReturn = 0x7477;
+
 struct ShadowFill {
     std::uint64_t at;  // virtual address, 4K aligned, plus the number of the root in [5:0]
     std::uint64_t to;  // intermediate physical address, 4K aligned, plus kFill bits; must be mapped in the guest space
@@ -302,6 +308,7 @@ struct ShadowState {
     std::uint64_t deadline;  // ticks: vcpu_run returns with Exit::timer then; kForever: never
     std::uint64_t midr;      // written by the kernel when the page is bound: MIDR_EL1 of the core
     std::uint64_t vectored;  // written by the kernel: system calls and interrupts that it took to virtual EL1
+    std::uint64_t flags;
     std::uint64_t icache;    // nonzero: the kernel invalidates the instruction cache, and clears it
     ShadowFill fill[kShadowFills];
 };

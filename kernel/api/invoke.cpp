@@ -69,6 +69,16 @@ bool light(Cpu& cpu, Thread& self, Capability cap, u32 method, Status& status) {
             return true;
         }
         case Type::vcpu:
+            if (method >= abi::vcpu::fill && method <= abi::vcpu::drop) {
+                if (!guest_stocked(cap.object<Vcpu>())) return false;
+                u64* x = self.frame.x;
+                u64 done = 0;
+                status = cap.rights() & rights::vcpu_configure
+                             ? guest_translate(cap.object<Vcpu>(), method, x[2], x[3], x[4], done)
+                             : Status{Error::rights, 0};
+                x[2] = done;
+                return true;
+            }
             if (method != abi::vcpu::kick) return false;
             status = cap.rights() & rights::vcpu_kick ? guest_kick(cpu, cap.object<Vcpu>(), self.frame.x[2])
                                                       : Status{Error::rights, 0};

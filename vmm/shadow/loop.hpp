@@ -15,15 +15,19 @@
 #include "vmm/machine/machine.hpp"
 #include "vmm/shadow/cpu_interface.hpp"
 #include "vmm/shadow/tables.hpp"
+#include "vmm/shadow/text.hpp"
 
 namespace twain::vmm {
 
 // What the vCPUs of a guest share.
 template <Platform P>
 struct ShadowGuest {
-    explicit ShadowGuest(P& platform) : tables(platform) {}
+    ShadowGuest(P& platform, const GuestMemory& memory, void* copies, Ipa copies_at)
+        : tables(platform), text(memory, copies, copies_at) {}
     Lock<P> lock;
     ShadowTables<P> tables;
+    TextCopies text;
+    bool rewrites = false;  // the guest kernel runs from copies: from when on its text is read-only
 };
 
 template <Platform P>
@@ -66,6 +70,10 @@ private:
         attention_ = moved_ = true;
         Guard guard(guest_.lock, platform_, v_.index);
         guest_.tables.forget_all(v_.index);
+        if (v_.index == 0) {
+            guest_.text.forget();
+            guest_.rewrites = false;
+        }
     }
 
     // ---- entry
@@ -86,6 +94,7 @@ private:
             guest_.tables.forget(v_.index, roots_.lower);
             privileged_ = false;
         }
+        page_.shadow.flags = (roots_.upper != 0 && guest_.rewrites ? abi::kShadowSwapped : 0) | (privileged_ ? abi::kShadowSlowReturn : 0);
         const RunResult result = platform_.run(v_.index);
         if (result.error != abi::Error::none) [[unlikely]] {
             machine_.fail(v_.index, "a virtual processor cannot run");
@@ -133,6 +142,13 @@ private:
             case 0x18: trapped_register(s); break;
             case 0x20: abort(s, true); break;
             case 0x24: abort(s, false); break;
+            case 0x15:  // SVC of virtual EL1
+                if (!at_el0() && (page_.esr & 0xffff) == abi::kShadowReturn) {
+                    exception_return();
+                } else {
+                    inject_synchronous(page_, page_.esr);
+                }
+                break;
             case 0x01:  // WFE
                 ++v_.counters->other;
                 advance();
@@ -233,8 +249,10 @@ private:
             case sysreg(3, 0, 2, 0, 2).key: moves = true; return &el1.tcr_el1;
             case sysreg(3, 0, 1, 0, 0).key: moves = true; return &el1.sctlr_el1;
             case sysreg(3, 0, 13, 0, 1).key: return &el1.contextidr_el1;
-            case sysreg(3, 3, 13, 0, 3).key: return &el1.tpidrro_el0;
-            case sysreg(3, 3, 13, 0, 2).key: return &el1.tpidr_el0;
+            case sysreg(3, 3, 13, 0, 3).key:
+            case sysreg(3, 4, 13, 0, 3).key: return &el1.tpidrro_el0;  // as text.cpp writes it
+            case sysreg(3, 3, 13, 0, 2).key:
+            case sysreg(3, 4, 13, 0, 2).key: return &el1.tpidr_el0;
             case sysreg(3, 0, 12, 0, 0).key: return &el1.vbar_el1;
             case sysreg(3, 0, 10, 2, 0).key: return &el1.mair_el1;
             case sysreg(3, 0, 10, 3, 0).key: return &el1.amair_el1;
@@ -430,6 +448,15 @@ private:
             translate_address(r, value);
         } else if (r.crn() == 7 && r.op1() == 0 && (r.crm() == 1 || r.crm() == 5)) {
             page_.shadow.icache = 1;
+            Guard guard(guest_.lock, platform_, v_.index);
+            guest_.text.update_all();
+        } else if (r.crn() == 7 && r.op1() >= 3 && r.crm() == 5) {  // IC IVAU
+            page_.shadow.icache = 1;
+            const Translation t = translate(page_.el1, machine_.memory(), {value});
+            if (t.fault == 0) {
+                Guard guard(guest_.lock, platform_, v_.index);
+                guest_.text.update_line(t.at);
+            }
         } else if (r.crn() != 7) {
             ++v_.counters->undefined;
             inject_undefined(page_);
@@ -485,7 +512,7 @@ private:
             if (fault == 0) {
                 device = !machine_.memory().contains({t.at.value & ~std::uint64_t{4095}}, 4096);
                 if (!device) {
-                    fault = fill(t, at);
+                    fault = fill(t, at, execute);
                 }
             }
         }
@@ -516,19 +543,22 @@ private:
         return (write && t.read_only) || (execute && (t.pxn || (t.user && !t.read_only)));
     }
 
-    std::uint64_t rights_of(const Translation& t, bool upper) const {
+    // What virtual EL1 alone executes, it executes from a copy.
+    bool is_text(const Translation& t) const { return guest_.rewrites && roots_.upper != 0 && !t.user && !t.pxn; }
+
+    std::uint64_t rights_of(const Translation& t) const {
         if (roots_.upper == 0) {
             return abi::kFillRead | abi::kFillWrite | abi::kFillExecute;
         }
-        const bool executable = !upper && t.user ? !t.uxn : !t.pxn;
+        const bool executable = t.user ? !t.uxn : !t.pxn && !guest_.rewrites;
         return abi::kFillRead | (t.read_only ? 0 : abi::kFillWrite) | (executable ? abi::kFillExecute : 0);
     }
 
     // The translation that is missing, and its neighbours. A fault status if it cannot be had.
-    unsigned fill(const Translation& t, Gva at) {
-        const bool upper = bit(at.value, 55) && roots_.upper != 0;
-        const unsigned root = upper ? roots_.upper : roots_.lower;
+    unsigned fill(const Translation& t, Gva at, bool execute) {
         const bool on = roots_.upper != 0;
+        const bool upper = bit(at.value, 55) && on;
+        const unsigned root = upper ? roots_.upper : roots_.lower;
         if (!upper && on && !t.user) {
             guest_.tables.set_privileged(root);
             privileged_ = true;
@@ -536,16 +566,32 @@ private:
         if (t.shift > 21) {
             guest_.tables.set_giant(root);
         }
+        // An early kernel writes to the text that it executes, and reads what it wrote: no copy could follow that.
+        if (execute && upper && !guest_.rewrites && !t.user && t.read_only) {
+            guest_.rewrites = true;
+            guest_.tables.forget_all(v_.index);
+        }
         const std::uint64_t page = at.value & ~std::uint64_t{4095};
-        std::uint64_t flags = rights_of(t, upper);
-        if (t.shift >= 21 || !on) {
-            flags |= abi::kFillBlock | abi::kFillFragment;
+        Ipa to{t.at.value & ~std::uint64_t{4095}};
+        std::uint64_t flags = rights_of(t);
+        const bool text = is_text(t);
+        if (text && execute) {
+            if (!guest_.text.get(to, !t.read_only, to)) {
+                guest_.tables.forget_all(v_.index);
+                guest_.text.forget();
+                (void)guest_.text.get(to, true, to);
+            }
+            flags = abi::kFillRead | abi::kFillExecute;
+        }
+        if (t.shift >= 21) {
+            flags |= abi::kFillFragment | (text ? 0 : abi::kFillBlock);
+        } else if (!on) {
+            flags |= abi::kFillBlock;
         }
         unsigned n = 0;
-        abi::ShadowFill* list = page_.shadow.fill;
-        list[n++] = {page | root, (t.at.value & ~std::uint64_t{4095}) | flags};
-        if (on && t.shift == 12) {
-            n = around(t, page, root, upper, n);
+        page_.shadow.fill[n++] = {page | root, to.value | flags};
+        if (on && t.shift == 12 && !(text && execute)) {
+            n = around(t, page, root, n);
         }
         for (unsigned attempt = 0; attempt < 2; ++attempt) {
             unsigned done = 0;
@@ -564,7 +610,7 @@ private:
     }
 
     // The pages next to it, as far as the same table has them.
-    unsigned around(const Translation& t, std::uint64_t page, unsigned root, bool upper, unsigned n) {
+    unsigned around(const Translation& t, std::uint64_t page, unsigned root, unsigned n) {
         const unsigned index = static_cast<unsigned>(page >> 12) & 511;
         const unsigned first = index & ~(kFillAround - 1);
         const Ipa table{t.descriptor.value - 8 * index};
@@ -582,8 +628,11 @@ private:
             other.read_only = bit(d, 7);
             other.uxn = bit(d, 54);
             other.pxn = bit(d, 53);
+            if (is_text(other)) {
+                continue;  // perhaps there as a copy
+            }
             page_.shadow.fill[n++] = {((page & ~std::uint64_t{0x1f'ffff}) | std::uint64_t{i} << 12) | root,
-                                      to.value | rights_of(other, upper)};
+                                      to.value | rights_of(other)};
         }
         return n;
     }

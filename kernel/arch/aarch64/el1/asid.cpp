@@ -66,7 +66,11 @@ void renew_asid(u64& base, u64& generation, u64 root) {
 
 void renew_tag(Space& space) { renew_asid(space.tag.base, space.tag.generation, space.tables.root().value); }
 
-void flush_walks() { flush_all(); }
+// Also of those who read a guest space's tables by hand.
+void flush_walks() {
+    flush_all();
+    synchronize();
+}
 
 void flush_space(Space& space) {
     dsb_ish();

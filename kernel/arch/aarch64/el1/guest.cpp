@@ -23,7 +23,9 @@ extern "C" {
 Shadow::Entry guest_entries[abi::kMaxCores];
 extern char guest_vectors[], vectors[];
 void guest_absorb(Cpu& cpu);
+u64 guest_quick(Cpu& cpu, abi::VcpuPage& page, u64 syndrome);
 }
+static_assert(sizeof(Shadow::Entry) == 64);
 
 namespace {
 
@@ -44,18 +46,76 @@ void vector(VcpuPage& page, u64 offset) {
     page.el1.spsr_el1 = page.pstate;
     page.pc = (page.el1.vbar_el1 & ~u64{0x7ff}) + (mode == kEl1h ? kFromEl1h : at_el0(page) ? kFromEl0 : 0) + offset;
     page.pstate = (page.pstate & kFlags) | kMaskAll | kEl1h;
-    ++page.shadow.vectored;
+}
+
+// An interrupt that waits is taken when it may be.
+void take_interrupt(VcpuPage& page) {
+    if (__atomic_load_n(&page.shadow.irq, __ATOMIC_RELAXED) && !(page.pstate & kMaskI)) vector(page, kIrqVector);
+}
+
+// What the core holds of a guest that runs, to its page and back.
+void absorb(VcpuPage& page, Shadow::Entry& entry) {
+    entry.stack = SP_EL0::read();
+    stack(page) = entry.stack;
+    const u64 pointer = reg::TPIDR_EL0::read();
+    if (at_el0(page) || !(entry.flags & abi::kShadowSwapped)) {
+        page.el1.tpidr_el0 = pointer;
+    } else if ((page.pstate & kMode) == kEl1h) {
+        page.sp_el0 = pointer;
+    }
+    page.pc = Regime::Elr::read();
+    page.pstate = (page.pstate & ~kFlags) | (Regime::Spsr::read() & kFlags);
+}
+void apply(const VcpuPage& page, Shadow::Entry& entry) {
+    const bool swapped = !at_el0(page) && (entry.flags & abi::kShadowSwapped);
+    entry.stack = (page.pstate & kMode) == kEl1h ? page.el1.sp_el1 : page.sp_el0;
+    reg::TPIDR_EL0::write(swapped ? page.sp_el0 : page.el1.tpidr_el0);
+    reg::TPIDRRO_EL0::write(swapped ? page.el1.tpidr_el1 : page.el1.tpidrro_el0);
+    Regime::Spsr::write(page.pstate & kFlags);
+    Regime::Elr::write(page.pc);
 }
 
 // What the next entry uses. False: the VMM has named a view that there is not.
 bool prepare(Cpu& cpu, Vcpu& vcpu) {
     VcpuPage& page = *vcpu.page;
-    if (__atomic_load_n(&page.shadow.irq, __ATOMIC_RELAXED) && !(page.pstate & kMaskI)) vector(page, kIrqVector);
     Shadow::Entry& entry = guest_entries[cpu.id];
-    entry.stack = stack(page);
-    Regime::Spsr::write(page.pstate & kFlags);
-    Regime::Elr::write(page.pc);
-    return vcpu.space->shadow && vcpu.space->shadow->activate(cpu, page.shadow.view[at_el0(page) ? 0 : 1], entry);
+    take_interrupt(page);
+    entry.flags = page.shadow.flags;
+    apply(page, entry);
+    return vcpu.space->shadow && vcpu.space->shadow->activate(cpu, page.shadow.view, at_el0(page) ? 0 : 1, entry);
+}
+
+// ERET of virtual EL1. False: the VMM has to do something first.
+bool return_from_exception(VcpuPage& page, const Shadow::Entry& entry) {
+    const u64 to = page.el1.spsr_el1, mode = to & kMode;
+    if (mode == 0 ? (entry.flags & abi::kShadowSlowReturn) != 0 : mode != kEl1h) return false;
+    page.pc = page.el1.elr_el1;
+    page.pstate = to & (kFlags | kMaskAll | kMode);
+    return true;
+}
+
+// MSR and MRS of DAIF at virtual EL1, by the syndrome (EC 0x18). QEMU 7.2 exchanges op1 and op2 of the MSR (immediate).
+bool access_masks(VcpuPage& page, u64 syndrome) {
+    constexpr u64 kImmediate = 0x62001000 | 0x1f << 5, kRegister = 0x6232d004;
+    constexpr u64 kSet = kImmediate | 6 << 17 | 3 << 14, kSetExchanged = kImmediate | 3 << 17 | 6 << 14;
+    constexpr u64 kClear = kImmediate | 7 << 17 | 3 << 14, kClearExchanged = kImmediate | 3 << 17 | 7 << 14;
+    const u64 what = syndrome & ~u64{0x1e}, masks = (syndrome >> 1 & 0xf) << 6;
+    if (what == kSet || what == kSetExchanged) {
+        page.pstate |= masks;
+    } else if (what == kClear || what == kClearExchanged) {
+        page.pstate &= ~masks;
+    } else if ((syndrome & ~u64{0x3e1}) == kRegister) {
+        const unsigned rt = syndrome >> 5 & 0x1f;
+        if (syndrome & 1) {
+            if (rt < 31) page.x[rt] = page.pstate & kMaskAll;
+        } else {
+            page.pstate = (page.pstate & ~kMaskAll) | (rt < 31 ? page.x[rt] & kMaskAll : 0);
+        }
+    } else {
+        return false;
+    }
+    page.pc += 4;
+    return true;
 }
 
 // The vCPU's FP registers go to memory. On the core that holds them, not in guest mode.
@@ -67,8 +127,6 @@ void unload(Cpu& cpu) {
 }
 
 void to_host(Cpu& cpu) {
-    VcpuPage& page = *cpu.current->vcpu->page;
-    page.el1.tpidr_el0 = reg::TPIDR_EL0::read();
     reg::TPIDRRO_EL0::write(0);
     reg::TPIDR_EL0::write(cpu.current->thread_pointer);
     Regime::Vbar::write(reinterpret_cast<u64>(vectors));
@@ -128,13 +186,40 @@ void wait_for_interrupt(Cpu& cpu) {
 }  // namespace
 
 // Right after a guest was left: what the core holds of it goes to its page.
-void guest_absorb(Cpu& cpu) {
-    VcpuPage& page = *cpu.current->vcpu->page;
-    const u64 sp = SP_EL0::read();
-    guest_entries[cpu.id].stack = sp;
-    stack(page) = sp;
-    page.pc = Regime::Elr::read();
-    page.pstate = (page.pstate & ~kFlags) | (Regime::Spsr::read() & kFlags);
+void guest_absorb(Cpu& cpu) { absorb(*cpu.current->vcpu->page, guest_entries[cpu.id]); }
+
+// What needs nothing but the state page is done while the guest's translations are still in place, so this must not
+// touch anything but that and the kernel's image. Zero: it is something else, and nothing has changed.
+u64 guest_quick(Cpu& cpu, VcpuPage& page, u64 syndrome) {
+    Shadow::Entry& entry = guest_entries[cpu.id];
+    if (!entry.quick || entry.generation != cpu.generation) return 0;
+    const u64 ec = syndrome >> 26 & 0x3f;
+    const bool user = at_el0(page);
+    if (ec == 0x15 && user) {
+        absorb(page, entry);
+        page.el1.esr_el1 = syndrome;
+        vector(page, 0);
+    } else if (ec == 0x15 && (syndrome & 0xffff) == abi::kShadowReturn) {
+        absorb(page, entry);
+        if (!return_from_exception(page, entry)) return 0;
+        take_interrupt(page);
+    } else if (ec == 0x18 && !user) {
+        absorb(page, entry);
+        if (!access_masks(page, syndrome)) return 0;
+        take_interrupt(page);
+    } else {
+        return 0;
+    }
+    apply(page, entry);
+    SP_EL0::write(entry.stack);
+    const u64 upper = entry.uppers[at_el0(page) ? 0 : 1];
+    if (upper != entry.upper) {
+        entry.upper = upper;
+        __atomic_store_n(&cpu.translation, entry.lower | (upper & ~Regime::UserTable::kTable), __ATOMIC_RELAXED);
+        reg::TTBR1_EL1::write(upper);
+    }
+    ++page.shadow.vectored;
+    return 1;
 }
 
 void guest_enter(Cpu& cpu, Thread& thread) {
@@ -162,8 +247,6 @@ void guest_enter(Cpu& cpu, Thread& thread) {
         asm volatile("dsb ish\n ic ialluis\n dsb ish\n isb" ::: "memory");
     }
     if (page.shadow.deadline != abi::kForever) arm(cpu, thread, page.shadow.deadline);
-    reg::TPIDR_EL0::write(page.el1.tpidr_el0);
-    reg::TPIDRRO_EL0::write(page.el1.tpidrro_el0);
     Regime::Vbar::write(reinterpret_cast<u64>(guest_vectors));
     fpu_offer(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
     cpu.guest_mode = 1;
@@ -243,6 +326,10 @@ void guest_trap(Cpu& cpu, u64 syndrome) {
         if (!prepare(cpu, vcpu)) exit_to_vmm(cpu, Status(Error::bad_arg).tag());
         return;
     }
+    if (ec == 0x15 && (syndrome & 0xffff) == abi::kShadowReturn && return_from_exception(page, guest_entries[cpu.id])) {
+        if (!prepare(cpu, vcpu)) exit_to_vmm(cpu, Status(Error::bad_arg).tag());
+        return;
+    }
     if (ec == 0x01 && !(syndrome & 1)) {  // WFI
         wait_for_interrupt(cpu);
         return;
@@ -316,22 +403,32 @@ void guest_bind_page(Vcpu& vcpu, Phys at) {
     vcpu.page = page;
 }
 
+bool guest_stocked(const Vcpu& vcpu) {
+    const Space* space = vcpu.space;
+    return space && space->shadow && space->shadow->stocked();
+}
+
+void guest_stock(Vcpu& vcpu) {
+    if (vcpu.space) Shadow::stock(*vcpu.space);
+}
+
 Status guest_translate(Vcpu& vcpu, u32 method, u64 a, u64 b, u64 c, u64& result) {
-    if (!vcpu.space || !vcpu.page) return {Error::busy, 0};
-    Space& space = *vcpu.space;
-    Shadow* shadow = Shadow::of(space);
+    Space* space = vcpu.space;
+    VcpuPage* page = vcpu.page;
+    if (!space || !page) return {Error::busy, 0};
+    Shadow* shadow = space->shadow;
     if (!shadow) return {Error::no_memory, 0};
     switch (method) {
         case abi::vcpu::fill:
             if (a > abi::kShadowFills) return {Error::bad_arg, 2};
             for (; result < a; ++result) {
-                const auto* from = &vcpu.page->shadow.fill[result];
+                const abi::ShadowFill* from = &page->shadow.fill[result];
                 const abi::ShadowFill once{__atomic_load_n(&from->at, __ATOMIC_RELAXED), __atomic_load_n(&from->to, __ATOMIC_RELAXED)};
-                if (const Status status = shadow->fill(space, once); !status.ok()) return status;
+                if (const Status status = shadow->fill(*space, once); !status.ok()) return status;
             }
             return {};
-        case abi::vcpu::view: return shadow->view(space, a, b, c);
-        default: return shadow->drop(space, a, b, c);
+        case abi::vcpu::view: return shadow->view(a, b, c);
+        default: return shadow->drop(a, b, c);
     }
 }
 

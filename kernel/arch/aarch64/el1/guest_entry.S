@@ -70,6 +70,13 @@ guest_vectors:
     .balign 64
 guest_sync:
     guest_store
+    mov     x1, sp
+    mrs     x0, tpidr_el1
+    mrs     x2, esr_el1
+    mov     sp, x0
+    mov     x29, xzr
+    bl      guest_quick
+    cbnz    x0, quick_return
     kernel_tables
     mrs     x1, esr_el1
     bl      handle_trap
@@ -87,7 +94,7 @@ return_to_guest:
     mov     sp, x0
     ldr     w1, [x19, #CPU_LOCAL]
     ldr     x2, =guest_entries
-    add     x2, x2, x1, lsl #5
+    add     x2, x2, x1, lsl #6
     ldp     x3, x4, [x2]            // lower half; upper half and ASID
     ldr     x5, [x2, #16]           // stack pointer
     ldr     x6, =kernel_regime_roots
@@ -98,7 +105,12 @@ return_to_guest:
     msr     ttbr1_el1, x4
     isb
     msr     ttbr0_el1, x3
-    ldp     x2, x3, [sp, #16]
+    b       1f
+quick_return:
+    mrs     x0, tpidr_el1
+    ldr     x0, [x0, #CPU_FRAME]
+    mov     sp, x0
+1:  ldp     x2, x3, [sp, #16]
     ldp     x4, x5, [sp, #32]
     ldp     x6, x7, [sp, #48]
     ldp     x8, x9, [sp, #64]

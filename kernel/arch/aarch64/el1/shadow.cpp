@@ -24,18 +24,50 @@ unsigned index(u64 at, unsigned level) { return static_cast<unsigned>(at >> (39 
 u64* table_of(u64 entry) { return static_cast<u64*>(machine::to_virt(Phys{entry & kAddress})); }
 bool is_table(u64 entry) { return (entry & (kValid | kTable)) == (kValid | kTable); }
 u64 physical(const u64* table) { return machine::to_phys(table).value; }
-u64* allocate(Pool& pool) { return static_cast<u64*>(pool.allocate(kTableOrder)); }
 
 bool upper(u64 at) { return at >> 55 & 1; }
 
-void flush_page(u64 at) {
-    dsb_ish();
-    asm volatile("tlbi vaae1is, %0" ::"r"(at >> 12 & 0xfff'ffff'ffff) : "memory");
-    dsb_ish();
+
+}  // namespace
+
+class Shadow::Lock {
+public:
+    explicit Lock(Shadow& shadow) : taken_(shadow.lock_) {
+        while (__atomic_exchange_n(&taken_, 1u, __ATOMIC_ACQUIRE)) machine::relax();
+    }
+    ~Lock() { __atomic_store_n(&taken_, 0u, __ATOMIC_RELEASE); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+private:
+    u32& taken_;
+};
+
+u64* Shadow::allocate() {
+    u64* table = stock_;
+    if (!table) return nullptr;
+    stock_ = reinterpret_cast<u64*>(table[0]);
+    --stocked_;
+    machine::zero(table, kPage);
+    return table;
+}
+
+void Shadow::release(u64* table) {
+    table[0] = reinterpret_cast<u64>(stock_);
+    stock_ = table;
+    ++stocked_;
+}
+
+void Shadow::restock(Pool& pool) {
+    while (stocked_ < kStock && pool.free_bytes() > kReserve) {
+        auto* table = static_cast<u64*>(pool.allocate(kTableOrder));
+        if (!table) return;
+        release(table);
+    }
 }
 
 // Frees what hangs below a level 0 or 1 table whose entries [0, end) are private; nothing walks it any more.
-void free_below(Pool& pool, u64* table, unsigned level, unsigned end) {
+void Shadow::free_below(u64* table, unsigned level, unsigned end) {
     for (unsigned i = 0; i < end; ++i) {
         if (!is_table(table[i])) continue;
         u64* next = table_of(table[i]);
@@ -43,41 +75,67 @@ void free_below(Pool& pool, u64* table, unsigned level, unsigned end) {
             if (!is_table(next[j])) continue;
             u64* leaf = table_of(next[j]);
             for (unsigned k = 0; level < 1 && k < 512; ++k) {
-                if (is_table(leaf[k])) pool.free(table_of(leaf[k]), kTableOrder);
+                if (is_table(leaf[k])) release(table_of(leaf[k]));
             }
-            pool.free(leaf, kTableOrder);
+            release(leaf);
         }
-        pool.free(next, kTableOrder);
+        release(next);
     }
 }
 
-}  // namespace
+// A guest that has only ever run here is in no other core's TLB, and a broadcast costs all of them.
+bool Shadow::only_here() const {
+    dsb_ish();
+    return !(__atomic_load_n(&cores_, __ATOMIC_RELAXED) & ~(1u << machine::cpu().id));
+}
 
-Shadow* Shadow::of(Space& space) {
-    if (space.shadow) return space.shadow;
+void Shadow::flush_page(u64 at) const {
+    const u64 page = at >> 12 & 0xfff'ffff'ffff;
+    if (only_here()) {
+        asm volatile("tlbi vaae1, %0\n dsb nsh" ::"r"(page) : "memory");
+    } else {
+        asm volatile("tlbi vaae1is, %0\n dsb ish" ::"r"(page) : "memory");
+    }
+}
+
+void Shadow::flush_all() const {
+    if (only_here()) {
+        asm volatile("tlbi vmalle1\n dsb nsh\n isb" ::: "memory");
+    } else {
+        machine::flush_all();
+    }
+}
+
+void Shadow::stock(Space& space) {
+    if (!space.shadow && !make(space)) return;
+    const Lock lock(*space.shadow);
+    space.shadow->restock(*space.pool);
+}
+
+Shadow* Shadow::make(Space& space) {
     void* memory = space.pool->allocate(Pool::order_of<Shadow>());
     if (!memory) return nullptr;
     auto* shadow = new (memory) Shadow();
-    shadow->views_ = reinterpret_cast<View*>(allocate(*space.pool));
+    shadow->views_ = static_cast<View*>(space.pool->allocate(kTableOrder));
     static_assert(sizeof(View) * abi::kShadowViews <= kPage);
     if (!shadow->views_) {
         space.pool->free(memory, Pool::order_of<Shadow>());
         return nullptr;
     }
-    space.shadow = shadow;
+    __atomic_store_n(&space.shadow, shadow, __ATOMIC_RELEASE);
     return shadow;
 }
 
-u64* Shadow::make_root(Pool& pool, u64 number, Half half) {
+u64* Shadow::make_root(u64 number, Half half) {
     if (roots_[number]) return halves_[number] == half ? roots_[number] : nullptr;
-    u64* root = allocate(pool);
+    u64* root = allocate();
     if (!root) return nullptr;
     if (half == Half::upper) {
-        u64* middle = allocate(pool);
-        u64* image = middle ? allocate(pool) : nullptr;
+        u64* middle = allocate();
+        u64* image = middle ? allocate() : nullptr;
         if (!image) {
-            if (middle) pool.free(middle, kTableOrder);
-            pool.free(root, kTableOrder);
+            if (middle) release(middle);
+            release(root);
             return nullptr;
         }
         const u64* kernel = static_cast<const u64*>(machine::to_virt(Phys{Regime::roots().kernel}));
@@ -92,7 +150,7 @@ u64* Shadow::make_root(Pool& pool, u64 number, Half half) {
     return root;
 }
 
-void Shadow::clear_root(Pool& pool, u64 number) {
+void Shadow::clear_root(u64 number) {
     u64* root = roots_[number];
     if (!root) return;
     const bool high = halves_[number] == Half::upper;
@@ -106,18 +164,19 @@ void Shadow::clear_root(Pool& pool, u64 number) {
             __atomic_store_n(&tables[level][i], tables[level][i] & ~kValid, __ATOMIC_RELAXED);
         }
     }
-    machine::flush_all();
+    flush_all();
     for (unsigned level = 0; level < levels; ++level) {
         for (unsigned i = 0; i < ends[level]; ++i) {
             if (!tables[level][i]) continue;
             u64 detached = tables[level][i] | kValid;
             tables[level][i] = 0;
-            free_below(pool, &detached, level, 1);
+            free_below(&detached, level, 1);
         }
     }
 }
 
 Status Shadow::fill(Space& space, const abi::ShadowFill& request) {
+    const Lock lock(*this);
     const u64 at = request.at & ~(kPage - 1), number = request.at & (kPage - 1);
     const u64 to = request.to & kAddress, bits = request.to & (kPage - 1);
     if (number == 0 || number >= abi::kShadowRoots) return {Error::bad_arg, 2};
@@ -129,8 +188,7 @@ Status Shadow::fill(Space& space, const abi::ShadowFill& request) {
     if (!memory || !(memory & TableFormat::kUser) || (memory & 0x1c) != 0) return {Error::bad_arg, 2};
     if ((bits & abi::kFillWrite) && (memory & TableFormat::kReadOnly)) return {Error::rights, 2};
     if ((bits & abi::kFillExecute) && (memory & TableFormat::kUserNoExecute)) return {Error::rights, 2};
-    Pool& pool = *space.pool;
-    u64* table = make_root(pool, number, upper(at) ? Half::upper : Half::lower);
+    u64* table = make_root(number, upper(at) ? Half::upper : Half::lower);
     if (!table) return roots_[number] ? Status{Error::bad_arg, 2} : Status{Error::no_memory, 2};
 
     const u64 attributes = TableFormat::leaf(static_cast<u8>(bits & 7), false);
@@ -150,7 +208,7 @@ Status Shadow::fill(Space& space, const abi::ShadowFill& request) {
             return {};
         }
         if (!is_table(entry)) {
-            u64* fresh = allocate(pool);
+            u64* fresh = allocate();
             if (!fresh) return {Error::no_memory, 2};
             if (entry & kValid) {
                 machine::write_descriptor(entry, 0);
@@ -163,13 +221,14 @@ Status Shadow::fill(Space& space, const abi::ShadowFill& request) {
     }
 }
 
-Status Shadow::view(Space& space, u64 number, u64 lower, u64 upper) {
+Status Shadow::view(u64 number, u64 lower, u64 upper) {
+    const Lock lock(*this);
     if (number >= abi::kShadowViews) return {Error::bad_arg, 2};
     if (lower == 0 || lower >= abi::kShadowRoots) return {Error::bad_arg, 3};
     if (upper >= abi::kShadowRoots) return {Error::bad_arg, 4};
-    const u64* low = make_root(*space.pool, lower, Half::lower);
+    const u64* low = make_root(lower, Half::lower);
     if (!low) return roots_[lower] ? Status{Error::bad_arg, 3} : Status{Error::no_memory, 3};
-    const u64* high = upper ? make_root(*space.pool, upper, Half::upper) : nullptr;
+    const u64* high = upper ? make_root(upper, Half::upper) : nullptr;
     if (upper && !high) return roots_[upper] ? Status{Error::bad_arg, 4} : Status{Error::no_memory, 4};
     View& view = views_[number];
     view.generation = 0;  // another ASID
@@ -179,23 +238,36 @@ Status Shadow::view(Space& space, u64 number, u64 lower, u64 upper) {
     return {};
 }
 
-bool Shadow::activate(Cpu& cpu, u32 number, Entry& entry) {
-    if (number >= abi::kShadowViews || !views_[number].upper) return false;
-    View& view = views_[number];
-    if (view.generation != cpu.generation) machine::renew_asid(view.base, view.generation, view.lower);
-    __atomic_store_n(&cpu.translation, view.base, __ATOMIC_RELAXED);
-    entry.lower = view.base & Regime::UserTable::kTable;
-    entry.upper = view.upper | (view.base & ~Regime::UserTable::kTable);
+bool Shadow::activate(Cpu& cpu, const u32 (&numbers)[2], unsigned level, Entry& entry) {
+    if (!(cores_ >> cpu.id & 1)) {
+        __atomic_fetch_or(&cores_, 1u << cpu.id, __ATOMIC_RELAXED);
+        dsb_ish();
+    }
+    u64 lowers[2];
+    for (unsigned each = 0; each < 2; ++each) {
+        const u32 number = __atomic_load_n(&numbers[each], __ATOMIC_RELAXED);
+        if (number >= abi::kShadowViews || !views_[number].upper) return false;
+        View& view = views_[number];
+        if (view.generation != cpu.generation) machine::renew_asid(view.base, view.generation, view.lower);
+        lowers[each] = view.base & Regime::UserTable::kTable;
+        entry.uppers[each] = view.upper | (view.base & ~Regime::UserTable::kTable);
+        if (each == level) __atomic_store_n(&cpu.translation, view.base, __ATOMIC_RELAXED);
+    }
+    entry.lower = lowers[level];
+    entry.upper = entry.uppers[level];
+    entry.quick = lowers[0] == lowers[1];
+    entry.generation = cpu.generation;
     return true;
 }
 
-Status Shadow::drop(Space& space, u64 number, u64 at, u64 bytes) {
+Status Shadow::drop(u64 number, u64 at, u64 bytes) {
+    const Lock lock(*this);
     if (number == 0 || number >= abi::kShadowRoots) return {Error::bad_arg, 2};
     u64* root = roots_[number];
     if (!root) return {};
     constexpr u64 kSeveral = 64 * kPage;
     if (bytes == 0 || bytes > kSeveral) {
-        clear_root(*space.pool, number);
+        clear_root(number);
         return {};
     }
     at &= ~(kPage - 1);
@@ -214,8 +286,8 @@ Status Shadow::drop(Space& space, u64 number, u64 at, u64 bytes) {
             if (level == 2 && (entry & kFragments)) {
                 freed = table_of(entry);
                 machine::write_descriptor(entry, 0);
-                machine::flush_all();
-                space.pool->free(freed, kTableOrder);
+                flush_all();
+                release(freed);
                 break;
             }
             table = table_of(entry);
@@ -224,21 +296,26 @@ Status Shadow::drop(Space& space, u64 number, u64 at, u64 bytes) {
     return {};
 }
 
-void Shadow::drop_all(Pool& pool) {
-    for (u64 number = 1; number < abi::kShadowRoots; ++number) clear_root(pool, number);
+void Shadow::drop_all() {
+    const Lock lock(*this);
+    for (u64 number = 1; number < abi::kShadowRoots; ++number) clear_root(number);
 }
 
 void Shadow::free_all(Pool& pool) {
-    drop_all(pool);
+    drop_all();
     for (u64 number = 1; number < abi::kShadowRoots; ++number) {
         u64* root = roots_[number];
         if (!root) continue;
         if (halves_[number] == Half::upper) {
             u64* middle = table_of(root[kTop]);
-            pool.free(table_of(middle[kTop]), kTableOrder);
-            pool.free(middle, kTableOrder);
+            release(table_of(middle[kTop]));
+            release(middle);
         }
-        pool.free(root, kTableOrder);
+        release(root);
+    }
+    while (u64* table = stock_) {
+        stock_ = reinterpret_cast<u64*>(table[0]);
+        pool.free(table, kTableOrder);
     }
     pool.free(views_, kTableOrder);
     pool.free(this, Pool::order_of<Shadow>());
@@ -247,12 +324,15 @@ void Shadow::free_all(Pool& pool) {
 namespace machine {
 
 void drop_shadows(Space& space) {
-    if (space.shadow) space.shadow->drop_all(*space.pool);
+    if (space.shadow) space.shadow->drop_all();
 }
 
 void free_shadows(Space& space) {
-    if (space.shadow) space.shadow->free_all(*space.pool);
+    Shadow* shadow = space.shadow;
+    if (!shadow) return;
     space.shadow = nullptr;
+    synchronize();  // nobody is filling or dropping any more
+    shadow->free_all(*space.pool);
 }
 
 }  // namespace machine

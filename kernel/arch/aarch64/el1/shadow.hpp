@@ -8,7 +8,8 @@
 // A root translates one half of the addresses; a view is what a core can be given: a root for each half, and an ASID.
 // An upper root shares the kernel's image, so that exceptions find it.
 //
-// All calls but activate: structure lock.
+// A guest faults and flushes all the time, and its neighbours must not wait for that: there is a lock for each guest's
+// shadow, and it has tables in stock. Who holds the structure lock may take it, never the other way round.
 #pragma once
 
 #include "kernel/core/pool.hpp"
@@ -18,25 +19,29 @@ namespace twain::kernel {
 
 class Shadow {
 public:
-    // What return_to_guest loads.
+    // What a core enters a guest with, in the kernel's image.
     struct Entry {
-        u64 lower;        // TTBR0_EL1
-        u64 upper;        // TTBR1_EL1
-        u64 stack;        // SP_EL0
-        u64 reserved;
+        u64 lower;       // TTBR0_EL1; return_to_guest knows these three by offset
+        u64 upper;       // TTBR1_EL1: of the view that is entered
+        u64 stack;       // SP_EL0
+        u64 flags;       // of the state page when it was entered
+        u64 uppers[2];   // TTBR1_EL1 by virtual exception level, if `quick`
+        u64 generation;  // of their ASIDs
+        u64 quick;       // nonzero: both views have the same lower half, and may be changed without leaving the guest
     };
 
-    // The space's, made on first use; nullptr: no memory.
-    static Shadow* of(Space& space);
+    // Makes the space's on first use, and takes tables from its pool as far as there are any. Structure lock.
+    static void stock(Space& space);
+    bool stocked() const { return __atomic_load_n(&stocked_, __ATOMIC_RELAXED) >= kStockLow; }
 
     Status fill(Space& space, const abi::ShadowFill& fill);
-    Status view(Space& space, u64 number, u64 lower, u64 upper);
-    Status drop(Space& space, u64 root, u64 at, u64 bytes);
-    void drop_all(Pool& pool);
-    void free_all(Pool& pool);
+    Status view(u64 number, u64 lower, u64 upper);
+    Status drop(u64 root, u64 at, u64 bytes);
+    void drop_all();
+    void free_all(Pool& pool);  // nobody uses it any more; structure lock
 
-    // False: no such view.
-    bool activate(Cpu& cpu, u32 number, Entry& entry);
+    // Views by virtual exception level, of which `level` is entered. False: no such view.
+    bool activate(Cpu& cpu, const u32 (&numbers)[2], unsigned level, Entry& entry);
 
 private:
     struct View {
@@ -47,9 +52,25 @@ private:
     };
     enum class Half : u8 { none, lower, upper };
 
-    u64* make_root(Pool& pool, u64 number, Half half);
-    void clear_root(Pool& pool, u64 number);
+    bool only_here() const;
+    void flush_page(u64 at) const;
+    void flush_all() const;
+    class Lock;
+    static constexpr u32 kStockLow = 16, kStock = 64;  // tables
+    static constexpr u64 kReserve = 64 * kPage;        // of the pool, left for other things
 
+    static Shadow* make(Space& space);
+    void restock(Pool& pool);
+    u64* allocate();
+    void release(u64* table);
+    u64* make_root(u64 number, Half half);
+    void clear_root(u64 number);
+    void free_below(u64* table, unsigned level, unsigned end);
+
+    u32 lock_;
+    u32 stocked_;
+    u64* stock_;  // linked by their first words
+    u32 cores_;  // bit n: core n has run the guest
     u64* roots_[abi::kShadowRoots];
     Half halves_[abi::kShadowRoots];
     View* views_;  // kShadowViews of them, one page

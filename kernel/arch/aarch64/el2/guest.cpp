@@ -547,6 +547,8 @@ void guest_bind_page(Vcpu& vcpu, Phys at) {
     vcpu.page = page;
 }
 
+bool guest_stocked(const Vcpu&) { return true; }
+void guest_stock(Vcpu&) {}
 Status guest_translate(Vcpu&, u32, u64, u64, u64, u64&) { return Error::unsupported; }
 
 void guest_destroy(Vcpu& vcpu) {
