@@ -234,7 +234,7 @@ def _config(options):
 def _command(image, info, options):
     return qemu.command(image, cpus=info.cpus, memory=f"{info.ram >> 20}M", cpu=options.cpu or system.settings().get("TWAIN_CPU"),
                         gdb=getattr(options, "gdb", False), deterministic=getattr(options, "deterministic", False),
-                        extra=options.extra)
+                        extra=options.extra, el2=not getattr(options, "el1", False))
 
 
 @contextlib.contextmanager

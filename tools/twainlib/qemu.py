@@ -20,8 +20,8 @@ def cpu_model(name):
     return DEFAULT_CPU if name in (None, "max") else name
 
 
-def command(image, cpus=2, memory="1G", cpu=None, gdb=False, deterministic=False, extra=()):
-    arguments = [PROGRAM, "-M", "virt,virtualization=on,gic-version=3", "-cpu", cpu_model(cpu), "-smp", str(cpus),
+def command(image, cpus=2, memory="1G", cpu=None, gdb=False, deterministic=False, extra=(), el2=True):
+    arguments = [PROGRAM, "-M", f"virt,virtualization={'on' if el2 else 'off'},gic-version=3", "-cpu", cpu_model(cpu), "-smp", str(cpus),
                  "-m", str(memory), "-nodefaults", "-display", "none", "-no-user-config",
                  "-chardev", "stdio,id=console,mux=off,signal=off", "-serial", "chardev:console",
                  "-kernel", str(image)]
