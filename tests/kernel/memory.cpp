@@ -54,6 +54,10 @@ void make_pool() {
     const sys::Memory derived = scratch.memory(8 * kPage);
     expect("memory.make_pool/rights", Error::rights, derived.make_pool(to));  // not exclusive
     expect("memory.split/rights", Error::rights, derived.split(kPage, to));
+    const sys::Memory copy{scratch.copy(kSpare)};
+    expect("memory.split/rights", Error::rights, copy.split(kPage, to));
+    expect("memory.make_pool/rights", Error::rights, copy.make_pool(to));
+    need(kSelf.remove(copy.slot));
     const Slot device = scratch.slot();
     need(kSystem.make_memory(device, 0x0901'0000, kPage));
     expect("memory.make_pool/device", Error::rights, sys::Memory{device}.make_pool(to));

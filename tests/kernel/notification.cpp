@@ -110,6 +110,7 @@ void timers() {
 void other_core() {
     if (cores() < 2) {
         skip("notification.arm/busy", "one core");
+        skip("notification.arm/remote", "one core");
         return;
     }
     Scratch scratch;

@@ -248,6 +248,7 @@ int main() {
     test_system();
     test_vcpu();
     test_guest();
+    test_shadow();
     test_cores();
     test_shared_errors();
     finish();

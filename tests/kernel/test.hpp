@@ -3,7 +3,7 @@
 //
 // What the kernel's checks share. A check prints one line to the kernel log:
 //
-//   ok ID      FAIL ID file:line detail      skip ID reason
+//   ok ID      FAIL ID file:line detail      skip ID|FILE reason
 //
 // ID is METHOD/ERROR or METHOD/CASE, a literal, so that tests/coverage.py finds it. An ID may be checked in several
 // places. Everything a check makes hangs on a Scratch, which takes it away again.
@@ -152,6 +152,7 @@ void test_fault();
 void test_system();
 void test_vcpu();
 void test_guest();
+void test_shadow();
 void test_cores();
 
 }  // namespace twain::test

@@ -2,8 +2,8 @@
 # Copyright The Twain authors
 """Boots the kernel test image (a root task that checks every method) in QEMU and reads its verdict.
 
-TWAIN_TEST_CORES says how many cores the machine has (1); TWAIN_TEST_IMAGE and TWAIN_TEST_CPU may name another image
-and processor model."""
+TWAIN_TEST_CORES says how many cores the machine has (1), TWAIN_TEST_LEVEL at which exception level the kernel runs (2);
+TWAIN_TEST_IMAGE and TWAIN_TEST_CPU may name another image and processor model."""
 
 import os
 import re
@@ -22,6 +22,7 @@ from twainlib import build, qemu  # noqa: E402
 from twainlib.paths import build_root  # noqa: E402
 
 CORES = int(os.environ.get("TWAIN_TEST_CORES", "1"))
+LEVEL = int(os.environ.get("TWAIN_TEST_LEVEL", "2"))
 MODEL = os.environ.get("TWAIN_TEST_CPU", "cortex-a57")
 LIMIT = 300  # seconds of real time, for a loaded machine
 
@@ -39,6 +40,8 @@ def image():
 @pytest.fixture(scope="module")
 def lines():
     command = qemu.command(image(), cpus=CORES, memory="512M", cpu=MODEL, deterministic=True)
+    if LEVEL == 1:
+        command = [word.replace("virtualization=on,", "") for word in command]
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
     return result.stdout.decode(errors="replace").replace("\r", "").splitlines()
 
@@ -52,9 +55,12 @@ def test_all_checks_pass(lines):
 
 
 def test_every_check_of_the_sources_was_made(lines):
-    made = {line.split()[1] for line in lines if line.startswith(("ok ", "skip "))}
+    made = {line.split()[1] for line in lines if line.startswith("ok ")}
+    skipped = {line.split()[1] for line in lines if line.startswith("skip ")}
     assert made, "no check at all"
-    assert not set(coverage.kernel_checks()) - made
+    missing = [check for check, places in coverage.kernel_checks().items() if check not in made | skipped
+               and not all(Path(place.rsplit(":", 1)[0]).name in skipped for place in places)]
+    assert not missing
 
 
 def test_skips_have_a_reason(lines):

@@ -15,7 +15,7 @@ from .errors import Exit, TwainError
 from .paths import ROOT, build_root, short
 from .progress import say
 
-NAMES = ("host", "config", "tool", "kernel", "demos", "system", "mutants")
+NAMES = ("host", "config", "tool", "coverage", "kernel", "demos", "system", "mutants")
 QUICK = ("host", "config", "tool", "demos")
 DEMOS = ("two-guests", "dual-persona")
 CORES = (1, 2, 4)
@@ -82,14 +82,22 @@ def _tool(state):
     _pytest(state, "tool", ["tests/system", "-m", "not machine"])
 
 
+def _coverage(state):
+    """Every method, error and message has its check, and tests/coverage.md says so."""
+    _command(state, "coverage", [sys.executable, "-B", ROOT / "tests/coverage.py"], state.directory / "coverage.log", None,
+             append=False)
+
+
 def _system(state):
     _pytest(state, "system", ["tests/system", "-m", "machine"])
 
 
 def _kernel(state):
-    """The kernel test program as root task, on several core counts."""
-    for cores in CORES:
-        _pytest(state, f"kernel, {cores} cores", ["tests/kernel"], {"TWAIN_TEST_CORES": str(cores)})
+    """The kernel test program as root task: at both exception levels, on several core counts."""
+    for level in (2, 1):
+        for cores in CORES:
+            _pytest(state, f"kernel, EL{level}, {cores} cores", ["tests/kernel"],
+                    {"TWAIN_TEST_LEVEL": str(level), "TWAIN_TEST_CORES": str(cores)})
 
 
 def _mutants(state):
