@@ -21,8 +21,9 @@ def cpu_model(name):
 
 
 def command(image, cpus=2, memory="1G", cpu=None, gdb=False, deterministic=False, extra=(), el2=True):
-    arguments = [PROGRAM, "-M", f"virt,virtualization={'on' if el2 else 'off'},gic-version=3", "-cpu", cpu_model(cpu), "-smp", str(cpus),
-                 "-m", str(memory), "-nodefaults", "-display", "none", "-no-user-config",
+    board = f"virt,virtualization={'on' if el2 else 'off'},gic-version=3"
+    arguments = [PROGRAM, "-M", board, "-cpu", cpu_model(cpu), "-smp", str(cpus), "-m", str(memory), "-nodefaults",
+                 "-display", "none", "-no-user-config",
                  "-chardev", "stdio,id=console,mux=off,signal=off", "-serial", "chardev:console",
                  "-kernel", str(image)]
     if deterministic:
