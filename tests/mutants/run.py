@@ -9,7 +9,7 @@ The faults are data: *.toml beside this file. Each replaces one text of one file
 
     unit-NAME     the host test of tests/unit/NAME
     config:FILE   pytest on tests/config/FILE
-    kernel        the kernel test image in QEMU (tests/kernel)
+    kernel        the kernel test image (tests/kernel) in QEMU, two cores
 
 All happens in a copy of the tree below build/mutants, which later runs reuse; the checkout is not touched. A mutant
 is `caught` if its test builds and fails (or does not end). It has failed itself if it `survived`, if it `no longer
@@ -35,6 +35,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from twainlib import qemu  # noqa: E402
+
 WORK = Path(os.environ.get("TWAIN_BUILD") or ROOT / "build") / "mutants"
 TREE = WORK / "tree"
 HOST, TARGET = WORK / "host", WORK / "target"
@@ -128,14 +132,19 @@ def planted(mutant):
 # ---------------------------------------------------------------------------------------------- building, testing
 
 
-def execute(command, log, limit, environment=None):
-    """Exit code; None: it did not end in time. All that the command started is gone afterwards."""
+def execute(command, log, limit):
+    """Exit code; None: it did not end in time, or the kernel has panicked. All that it started is gone afterwards."""
     with open(log, "w") as file:
         process = subprocess.Popen([str(part) for part in command], cwd=TREE, stdin=subprocess.DEVNULL, stdout=file,
-                                   stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **(environment or {})})
+                                   stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            return process.wait(limit)
-        except subprocess.TimeoutExpired:
+            deadline = time.monotonic() + limit
+            while time.monotonic() < deadline:
+                try:
+                    return process.wait(0.5)
+                except subprocess.TimeoutExpired:
+                    if "end of panic" in log.read_text(errors="replace"):
+                        return None
             return None
         finally:
             try:
@@ -173,22 +182,25 @@ def command_of(test, cases):
     if test.startswith("unit-"):
         program = next(HOST.rglob("test-" + test.removeprefix("unit-")))
         return [program, "--abort", *([cases] if cases else [])]
-    path = "tests/kernel" if test == "kernel" else "tests/config/" + test.removeprefix("config:")
+    if test == "kernel":
+        return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="cortex-a57", deterministic=True)
+    path = "tests/config/" + test.removeprefix("config:")
     return [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, *(["-k", cases] if cases else [])]
+
+
+FIRST_FAILURE = (  # of the kernel, of pytest, of a sanitizer, of Catch2
+    r"^FAIL (\S+)", r"^(kernel panic: .*)", r"^FAILED (\S+)", r"ERROR: AddressSanitizer: (\S+)", r"runtime error: (.*)",
+    r"^-{20,}\n(\S.*)\n")
 
 
 def run_test(test, cases, log, limit):
     """(green, what failed first)"""
-    environment = {"TWAIN_TEST_IMAGE": str(TARGET / "test/kernel.bin"), "TWAIN_TEST_CORES": "2"}
-    code = execute(command_of(test, cases), log, limit, environment)
-    if code == 0:
+    code = execute(command_of(test, cases), log, limit)
+    text = log.read_text(errors="replace").replace("\r", "")
+    if code == 0 and (test != "kernel" or re.search(r"^KERNEL TESTS PASSED", text, re.MULTILINE)):
         return True, ""
-    if code is None:
-        return False, "did not end"
-    text = Path(log).read_text(errors="replace")
-    found = re.search(r"^FAILED (\S+)", text, re.MULTILINE) or re.search(r"ERROR: AddressSanitizer: (\S+)", text) \
-        or re.search(r"runtime error: (.*)", text) or re.search(r"^-{20,}\n(\S.*)\n", text, re.MULTILINE)
-    return False, found.group(1) if found else f"exit {code}"
+    found = next(filter(None, (re.search(pattern, text, re.MULTILINE) for pattern in FIRST_FAILURE)), None)
+    return False, found.group(1) if found else "did not end" if code is None else f"exit {code}"
 
 
 # ---------------------------------------------------------------------------------------------- the run

@@ -203,6 +203,8 @@ TEST_CASE("stage-1 walks", "[walk]") {
     t.put(kBase + 0x3000 + 8 * 5, 0x0060'0000'0900'0f03);
     CHECK(t.walk(0x5678)->value == 0x0900'0678);
     CHECK_FALSE(t.walk(0x6678));
+    t.put(kBase + 0x3000 + 8 * 6, 0x0060'0000'0900'0f01);  // at the last level there are no blocks
+    CHECK_FALSE(t.walk(0x6678));
     t.put(kBase + 0x8000 + 8 * 511, (kBase + 0x9000) | 3);
     t.put(kBase + 0x9000 + 8 * 511, 0x4000'0000 | 1);
     CHECK(t.walk(0xffff'ffff'ffff'fff0)->value == 0x7fff'fff0);
