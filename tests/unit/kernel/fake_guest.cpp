@@ -40,7 +40,7 @@ void sys_vcpu_run(Cpu& cpu) {
     Thread& self = *cpu.current;
     const Capability cap = self.cspace->load(self.frame.x[0]);
     if (!cap.has(abi::Type::vcpu, abi::rights::vcpu_run)) {
-        self.set_result(Status(!cap.head                               ? Error::bad_slot
+        self.set_result(Status(!cap.head                       ? Error::bad_slot
                                : cap.type() == abi::Type::vcpu ? Error::rights
                                                                : Error::bad_type)
                             .tag());

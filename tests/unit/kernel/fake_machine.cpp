@@ -57,9 +57,7 @@ void reset(CpuId cores, u64 ram) {
 namespace machine {
 
 void* to_virt(Phys at) { return arena + (at.value - fake::kRamBase); }
-Phys to_phys(const void* at) {
-    return {fake::kRamBase + static_cast<u64>(static_cast<const std::byte*>(at) - arena)};
-}
+Phys to_phys(const void* at) { return {fake::kRamBase + static_cast<u64>(static_cast<const std::byte*>(at) - arena)}; }
 void zero(void* at, u64 bytes) {
     std::memset(at, 0, bytes);
     machine_state.zeroed += bytes;

@@ -117,9 +117,9 @@ struct Machine {
     std::string uart;
     bool uart_owned = true;
     std::vector<u64> powered;
-    std::function<bool()> preempt;         // empty: never
-    std::function<void()> while_waiting;   // called once, the next time that the kernel waits
-    bool mail_while_waiting = false;       // a core whose request is served takes its mail as well
+    std::function<bool()> preempt;        // empty: never
+    std::function<void()> while_waiting;  // called once, the next time that the kernel waits
+    bool mail_while_waiting = false;      // a core whose request is served takes its mail as well
 };
 Machine& state();
 

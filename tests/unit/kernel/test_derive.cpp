@@ -65,7 +65,7 @@ TEST_CASE("copy: errors name the argument and change nothing") {
         Error error;
         unsigned argument;
     } cases[] = {
-        {40, 40, Error::occupied, 2}, {0, 40, Error::bad_slot, 2},       {8192, 40, Error::bad_slot, 2},
+        {40, 40, Error::occupied, 2},      {0, 40, Error::bad_slot, 2},  {8192, 40, Error::bad_slot, 2},
         {~u64{0}, 40, Error::bad_slot, 2}, {41, 42, Error::bad_slot, 3}, {41, 8192, Error::bad_slot, 3},
         {41, 0, Error::bad_slot, 3},
     };
@@ -168,7 +168,8 @@ TEST_CASE("every kind of object comes and goes, 1000 times, without a trace") {
     REQUIRE(world.create(Type::space, 50, static_cast<u64>(abi::SpaceKind::guest)).ok());
     REQUIRE(world.create(Type::endpoint, 40).ok());  // makes the leaf of the table
     const u64 free = free_bytes(world);
-    const Type types[] = {Type::cspace, Type::space, Type::thread, Type::endpoint, Type::reply, Type::notification, Type::vcpu};
+    const Type types[] = {Type::cspace, Type::space,        Type::thread, Type::endpoint,
+                          Type::reply,  Type::notification, Type::vcpu};
     for (int round = 0; round < 1000; ++round) {
         for (Type type : types) {
             REQUIRE(world.create(type, 41, type == Type::vcpu ? 50 : 0).ok());
@@ -347,8 +348,9 @@ TEST_CASE("device memory: nothing that is RAM") {
     REQUIRE(make(40, ~u64{0} - kPage + 1, kPage).error() == Error::bad_arg);
     REQUIRE(make(40, fake::kDeviceBase, kPage).ok());
     REQUIRE(world.invoke(40, mem::make_pool, 41).error() != Error::none);
-    REQUIRE(world.invoke(kS, abi::space::map, 40, 0, 0x100000, kPage, rights::mem_read | rights::mem_exec, 41).error() !=
-            Error::none);
+    REQUIRE(
+        world.invoke(kS, abi::space::map, 40, 0, 0x100000, kPage, rights::mem_read | rights::mem_exec, 41).error() !=
+        Error::none);
     REQUIRE(world.invoke(40, mem::derive, 0, kPage, 41, rights::all).ok());
     REQUIRE((world.invoke(kC, cs::inspect, 41).x[2] & cs::kInspectDevice) != 0);
     REQUIRE(world.invoke(kC, cs::remove, 40).ok());

@@ -456,7 +456,10 @@ TEST_CASE("random calls, replies, stops and removals leave every thread in exact
                 case 1: w.call(thread, Sys::call, {endpoint, pick(4)}); break;
                 case 2:
                 case 3: w.call(thread, Sys::reply_wait, {endpoint, pick(4)}); break;
-                case 4: w.call(thread, Sys::wait, {pick(2) ? note : endpoint, pick(2) ? fake::state().clock + pick(500) : abi::kForever}); break;
+                case 4:
+                    w.call(thread, Sys::wait,
+                           {pick(2) ? note : endpoint, pick(2) ? fake::state().clock + pick(500) : abi::kForever});
+                    break;
                 case 5: w.call(thread, Sys::signal, {note}); break;
                 case 6: w.call(thread, Sys::invoke, {answer, abi::reply::capture}); break;
                 default: w.call(thread, Sys::invoke, {answer, abi::reply::send, 0, pick(9)}); break;

@@ -21,7 +21,7 @@ namespace {
 namespace cs = abi::cspace;
 namespace mem = abi::memory;
 
-constexpr u64 kSlots = 12;       // of each capability space that take part: 100..111
+constexpr u64 kSlots = 12;  // of each capability space that take part: 100..111
 constexpr u64 kFirst = 100;
 
 struct Place {
@@ -88,7 +88,8 @@ private:
             again = false;
             for (const auto& each : nodes) {
                 const bool inside = owner.type == Type::cspace && !each->held_by && each->place.space == owner.object;
-                const bool mapped = owner.type == Type::space && each->type == Type::mapping && each->object == owner.object;
+                const bool mapped =
+                    owner.type == Type::space && each->type == Type::mapping && each->object == owner.object;
                 const bool held = each->held_by && each->held_by == owner.object && owner.type != Type::mapping;
                 if (!inside && !mapped && !held) continue;
                 remove(each.get());
@@ -106,7 +107,8 @@ public:
         // What takes part hangs on a part of the memory; the rest of the world stands still.
         need(world_.invoke(abi::kRootRam, mem::split, u64{8} << 20, 30));
         memory_ = 30;
-        model_.add(nullptr, {0, memory_}, memory_node(rights::all, world_.at(memory_).load().base().value, world_.at(memory_).badge(), true));
+        model_.add(nullptr, {0, memory_},
+                   memory_node(rights::all, world_.at(memory_).load().base().value, world_.at(memory_).badge(), true));
         need(world_.create(Type::cspace, kFirst));
         need(world_.create(Type::cspace, kFirst + 1));
         need(world_.create(Type::notification, kFirst + 2));
@@ -115,7 +117,8 @@ public:
         need(world_.invoke(abi::kRootSystem, abi::system::make_irq, abi::kRootPool, kFirst + 5, 40, 0, 0));
         for (u64 i = 0; i < 6; ++i) {
             Node node;
-            node.type = std::array{Type::cspace, Type::cspace, Type::notification, Type::space, Type::thread, Type::irq}[i];
+            node.type =
+                std::array{Type::cspace, Type::cspace, Type::notification, Type::space, Type::thread, Type::irq}[i];
             node.rights = rights::all;
             node.owner = true;
             node.object = model_.next_object++;
@@ -184,8 +187,8 @@ private:
         return found == spaces_.end() ? nullptr : found->second->find(place.slot);
     }
     bool made_pool(const Node& node) const {
-        return node.type == Type::memory &&
-               std::any_of(node.children.begin(), node.children.end(), [](const Node* child) { return child->type == Type::pool; });
+        return node.type == Type::memory && std::any_of(node.children.begin(), node.children.end(),
+                                                        [](const Node* child) { return child->type == Type::pool; });
     }
 
     void copy() {
@@ -277,7 +280,8 @@ private:
                 const bool good = fits && !made_pool(*source) && !model_.at({0, to});
                 REQUIRE(answer.ok() == good);
                 if (good) {
-                    model_.add(source, {0, to}, memory_node(source->rights & mask, source->base + offset * kPage, pages * kPage, false));
+                    model_.add(source, {0, to},
+                               memory_node(source->rights & mask, source->base + offset * kPage, pages * kPage, false));
                 }
                 return;
             }
@@ -307,7 +311,8 @@ private:
                 const Answer answer = world_.invoke(from, mem::split, keep, free);
                 REQUIRE(answer.ok() == good);
                 if (!good) return;
-                model_.add(nullptr, {0, free}, memory_node(source->rights, source->base + keep, source->bytes - keep, true));
+                model_.add(nullptr, {0, free},
+                           memory_node(source->rights, source->base + keep, source->bytes - keep, true));
                 source->bytes = keep;
                 split_.push_back(free);
                 return;
@@ -323,7 +328,8 @@ private:
         if (!target || target->type != Type::space) return;
         const Answer answer = world_.invoke(space, abi::space::map, memory, 0, at, pages * kPage, want, to);
         bool good = (target->rights & rights::space_map) && source && source->type == Type::memory &&
-                    source->bytes >= pages * kPage && (source->rights & want) == want && !made_pool(*source) && !model_.at({0, to});
+                    source->bytes >= pages * kPage && (source->rights & want) == want && !made_pool(*source) &&
+                    !model_.at({0, to});
         for (const auto& each : model_.nodes) {
             if (each->type == Type::mapping && each->object == target->object && at < each->base + each->bytes &&
                 each->base < at + pages * kPage) {
@@ -360,7 +366,8 @@ private:
             need(answer);
             if (held) model_.remove(held);
         } else {
-            const bool good = target && target->type == Type::notification && (target->rights & rights::note_signal) && !held;
+            const bool good =
+                target && target->type == Type::notification && (target->rights & rights::note_signal) && !held;
             REQUIRE(answer.ok() == good);
             if (good) hold(*line, *target);
         }
@@ -372,7 +379,8 @@ private:
         Node* target = model_.at({0, space});
         if (!holder || holder->type != Type::thread) return;
         const bool as_cspace = pick(2);
-        const Answer answer = world_.invoke(thread, abi::thread::configure, as_cspace ? space : 0, as_cspace ? 0 : space);
+        const Answer answer =
+            world_.invoke(thread, abi::thread::configure, as_cspace ? space : 0, as_cspace ? 0 : space);
         const Type type = as_cspace ? Type::cspace : Type::space;
         const bool good = (holder->rights & rights::thread_control) && target && target->type == type &&
                           (as_cspace || (target->rights & rights::space_use));

@@ -106,7 +106,8 @@ TEST_CASE("a thread is stopped while it waits for the structure lock") {
             w.settle();
         }
         hold_lock_until([&] { stop(thread); });
-        if (what == 0) w.call(thread, Sys::invoke, {abi::kRootPool, abi::pool::create, static_cast<u64>(Type::endpoint), 300});
+        if (what == 0)
+            w.call(thread, Sys::invoke, {abi::kRootPool, abi::pool::create, static_cast<u64>(Type::endpoint), 300});
         if (what == 1) w.call(thread, Sys::call, {kE, abi::kTagCap | 1, 0, 0, 0, 0, 0, 41});
         if (what == 2) w.call(thread, Sys::reply_wait, {kE});
         w.settle();

@@ -31,7 +31,8 @@ World::World(CpuId cores, u64 ram) {
     slot(abi::kRootSystem).fill(nullptr, Slot::object_head(Type::system, rights::all, &pool), 0, true);
     const u64 rest = kPoolBytes;
     slot(abi::kRootRam)
-        .fill(nullptr, Slot::memory_head(rights::all, {fake::kRamBase + rest}, Capability::kExclusive), ram - rest, true);
+        .fill(nullptr, Slot::memory_head(rights::all, {fake::kRamBase + rest}, Capability::kExclusive), ram - rest,
+              true);
     root->cspace = &cspace;
     REQUIRE(derive(at(abi::kRootCSpace), root->refs[Thread::ref_cspace], rights::all, 0).ok());
     REQUIRE(derive(at(abi::kRootSpace), root->refs[Thread::ref_space], rights::all, 0).ok());
@@ -175,7 +176,8 @@ void World::check() {
                 }
                 break;
             case State::calling: {
-                const int places = (thread->endpoint != nullptr) + (thread->server != nullptr) + (thread->reply != nullptr);
+                const int places =
+                    (thread->endpoint != nullptr) + (thread->server != nullptr) + (thread->reply != nullptr);
                 REQUIRE(places == 1);
                 if (thread->endpoint) REQUIRE((thread->linked() || thread->mailed));
                 break;
