@@ -86,39 +86,14 @@ void random_bits(abi::VcpuPage& page, Random& random, std::uint64_t count, bool 
 
 Firmware::Outcome Firmware::call(abi::VcpuPage& page, Random& random) const {
     const std::uint32_t id = static_cast<std::uint32_t>(page.x[0]);
-    const bool wide = (id & kWide) != 0;
+    const Arguments a{page, (id & kWide) != 0};
     const std::uint32_t function = id & ~kWide;
-    if (!known(id) || (is_trng(id) && !random.trusted())) {
-        page.x[0] = kNotSupported;
-        return {};
-    }
-    Arguments a{page.x[1], page.x[2], page.x[3]};
-    if (!wide) {
-        a = {truncate(a.a1, 4), truncate(a.a2, 4), truncate(a.a3, 4)};
-    }
-    switch (function) {
-        case kSmcccVersion: page.x[0] = kVersion11; return {};
-        case kSmcccArchFeatures:
-            page.x[0] = a.a1 == kSmcccVersion || a.a1 == kSmcccArchFeatures ? kSuccess : kNotSupported;
-            return {};
-        case kTrngVersion: page.x[0] = kTrngVersion10; return {};
-        case kTrngFeatures:
-            page.x[0] = is_trng(static_cast<std::uint32_t>(a.a1)) && known(static_cast<std::uint32_t>(a.a1))
-                            ? kSuccess
-                            : kNotSupported;
-            return {};
-        case kTrngUuid:
-            for (unsigned i = 0; i < 4; ++i) {
-                page.x[i] = kTrngUuidWords[i];
-            }
-            return {};
-        case kTrngRandom: random_bits(page, random, a.a1, wide); return {};
-        default: return psci(function, a, page.x[0]);
-    }
-}
-
-Firmware::Outcome Firmware::psci(std::uint32_t function, const Arguments& a, std::uint64_t& result) const {
+    std::uint64_t& result = page.x[0];
     Outcome outcome;
+    if (!known(id)) {
+        result = kNotSupported;
+        return outcome;
+    }
     switch (function) {
         case kPsciVersion: result = kVersion11; break;
         case kCpuSuspend:
@@ -132,16 +107,37 @@ Firmware::Outcome Firmware::psci(std::uint32_t function, const Arguments& a, std
         case kSystemOff: outcome.action = Action::power_off; break;
         case kSystemReset: outcome.action = Action::reset; break;
         case kSystemReset2:
-            if (a.a1 == 0) {  // SYSTEM_WARM_RESET
+            if (a[1] == 0) {  // SYSTEM_WARM_RESET
                 outcome.action = Action::reset;
             } else {
                 result = kInvalidParameters;
             }
             break;
-        case kPsciFeatures: result = features(static_cast<std::uint32_t>(a.a1)); break;
-        default: result = kNotSupported; break;
+        case kPsciFeatures: result = features(static_cast<std::uint32_t>(a[1])); break;
+        case kSmcccVersion: result = kVersion11; break;
+        case kSmcccArchFeatures:
+            result = a[1] == kSmcccVersion || a[1] == kSmcccArchFeatures ? kSuccess : kNotSupported;
+            break;
+        default: trng(function, a, page, random); break;
     }
     return outcome;
+}
+
+void Firmware::trng(std::uint32_t function, const Arguments& a, abi::VcpuPage& page, Random& random) const {
+    const std::uint32_t asked = static_cast<std::uint32_t>(a[1]);
+    if (!random.trusted()) {
+        page.x[0] = kNotSupported;
+    } else if (function == kTrngVersion) {
+        page.x[0] = kTrngVersion10;
+    } else if (function == kTrngFeatures) {
+        page.x[0] = is_trng(asked) && known(asked) ? kSuccess : kNotSupported;
+    } else if (function == kTrngRandom) {
+        random_bits(page, random, a[1], a.wide);
+    } else {
+        for (unsigned i = 0; i < 4; ++i) {
+            page.x[i] = kTrngUuidWords[i];
+        }
+    }
 }
 
 std::uint64_t Firmware::features(std::uint32_t id) const {
@@ -150,14 +146,14 @@ std::uint64_t Firmware::features(std::uint32_t id) const {
 }
 
 std::uint64_t Firmware::cpu_on(const Arguments& a, Outcome& outcome) const {
-    if (a.a1 >= vcpus_) {  // vCPU n has affinity 0.0.0.n, and the reserved bits must be zero
+    if (a[1] >= vcpus_) {  // vCPU n has affinity 0.0.0.n, and the reserved bits must be zero
         return kInvalidParameters;
     }
-    if (!memory_.contains({a.a2}, 4) || a.a2 % 4 != 0) {
+    if (!memory_.contains({a[2]}, 4) || a[2] % 4 != 0) {
         return kInvalidAddress;
     }
-    const VcpuIndex target = static_cast<VcpuIndex>(a.a1);
-    switch (power_.request_on(target, {a.a2, a.a3})) {
+    const VcpuIndex target = static_cast<VcpuIndex>(a[1]);
+    switch (power_.request_on(target, {a[2], a[3]})) {
         case PowerStates::OnResult::already_on: return kAlreadyOn;
         case PowerStates::OnResult::on_pending: return kOnPending;
         case PowerStates::OnResult::started: break;
@@ -175,11 +171,11 @@ std::uint64_t Firmware::affinity_info(const Arguments& a) const {
             default: return kPending;
         }
     };
-    if (a.a2 == 0) {
-        return a.a1 < vcpus_ ? info(static_cast<VcpuIndex>(a.a1)) : kInvalidParameters;
+    if (a[2] == 0) {
+        return a[1] < vcpus_ ? info(static_cast<VcpuIndex>(a[1])) : kInvalidParameters;
     }
     // A node above the vCPUs is on while one of them is; they all lie in 0.0.0.
-    if (a.a2 > 3 || (a.a1 & ~std::uint64_t{0xff}) != 0) {
+    if (a[2] > 3 || (a[1] & ~std::uint64_t{0xff}) != 0) {
         return kInvalidParameters;
     }
     std::uint64_t result = kOff;

@@ -41,10 +41,12 @@ public:
 
 private:
     struct Arguments {
-        std::uint64_t a1, a2, a3;
+        const abi::VcpuPage& page;
+        bool wide;  // else only the lower halves count
+        std::uint64_t operator[](unsigned n) const { return wide ? page.x[n] : truncate(page.x[n], 4); }
     };
 
-    Outcome psci(std::uint32_t function, const Arguments& a, std::uint64_t& result) const;
+    void trng(std::uint32_t function, const Arguments& a, abi::VcpuPage& page, Random& random) const;
     std::uint64_t cpu_on(const Arguments& a, Outcome& outcome) const;
     std::uint64_t affinity_info(const Arguments& a) const;
     std::uint64_t features(std::uint32_t function) const;
