@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from twainlib import bench
+from twainlib.bench import document, record
+from twainlib.bench.figures import Figure, Measure
+from twainlib.errors import TwainError
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"ipc_roundtrip", "signal", "vcpu_hypercall", "vcpu_mmio", "guest_boot_exits"}
@@ -32,6 +35,49 @@ def test_bench_measures_every_key_and_repeats_exactly(tmp_path):
         assert first == second if key != "guest_boot_exits" else abs(first - second) <= 0.1 * first
 
 
-def test_document_has_a_place_for_the_table():
+def test_document_has_a_place_for_every_table():
     text = bench.DOCUMENT.read_text()
-    assert text.count("<!-- table: begin -->") == text.count("<!-- table: end -->") == 1
+    for name in bench.TABLES:
+        assert document.replace(text, name, "| x |").count("| x |") == 1
+    with pytest.raises(TwainError):
+        document.replace(text, "nonsense", "")
+
+
+def _figures(**values):
+    return {key: Figure(Measure(key, key, 100), value) for key, value in values.items()}
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "PATH", tmp_path / "recorded.json")
+    record.write(_figures(a=100, b=200))
+    return tmp_path / "recorded.json"
+
+
+@pytest.mark.parametrize("now, good", [({"a": 100, "b": 200}, True), ({"a": 105}, True), ({"a": 1}, True), ({"a": 106}, False),
+                                       ({"b": 211}, False), ({"new": 5}, False)])
+def test_a_figure_that_grows_fails(recorded, capsys, now, good):
+    assert (record.check(_figures(**now)) == 0) == good
+    if not good:
+        assert next(iter(now)) in capsys.readouterr().err
+
+
+def test_another_compiler_is_not_compared(recorded, capsys):
+    recorded.write_text(recorded.read_text().replace(record.compiler(), "clang 99"))
+    assert record.check(_figures(a=1000)) == 0
+    assert "not compared" in capsys.readouterr().err
+
+
+def test_raising_a_record_needs_a_reason(recorded):
+    with pytest.raises(TwainError, match="a 100 -> 120"):
+        record.write(_figures(a=120))
+    record.write(_figures(a=120), because="more is done")
+    found = json.loads(recorded.read_text())
+    assert found["figures"] == {"a": 120, "b": 200}
+    assert found["raised"] == [{"key": "a", "from": 100, "to": 120, "because": "more is done"}]
+
+
+def test_every_quick_figure_is_recorded():
+    figures = record.load()["figures"]
+    for name in bench.QUICK:
+        assert {measure.key for measure in bench.TABLES[name].measures} <= set(figures)

@@ -184,9 +184,16 @@ def parser():
     sub = add("boards", commands.boards, "list the boards and what they let you choose", ["boards", "boards qemu-virt"])
     sub.add_argument("board", nargs="?", metavar="BOARD", help="a board: list its devices")
 
-    sub = add("bench", commands.bench, "count instructions and compare with the aims", ["bench", "bench --json bench.json"])
+    sub = add("bench", commands.bench, "count instructions and compare with the aims",
+              ["bench kernel --json kernel.json", "bench --check"])
+    sub.add_argument("tables", nargs="*", metavar="TABLE", type=_table,
+                     help="what to measure: " + ", ".join(commands.BENCH_TABLES) + " (default: " +
+                     " ".join(commands.BENCH_QUICK) + ")")
     sub.add_argument("--json", type=_output, metavar="FILE", help="write the figures to FILE")
-    sub.add_argument("--write-docs", action="store_true", help="remake the table in docs/benchmarks.md")
+    sub.add_argument("--write-docs", action="store_true", help="remake the tables in docs/benchmarks.md")
+    sub.add_argument("--check", action="store_true", help="fail (exit code 7) if a figure is 5 %% above the recorded one")
+    sub.add_argument("--record", action="store_true", help="make these the recorded figures")
+    sub.add_argument("--because", metavar="REASON", help="why a recorded figure may grow")
 
     def live(name, run, text, examples, argument=None, optional=False):
         sub = add(name, run, text, examples)
@@ -219,6 +226,12 @@ def _cores(text):
     if text not in map(str, range(1, 9)):
         raise argparse.ArgumentTypeError("1 to 8 cores")
     return int(text)
+
+
+def _table(text):
+    if text not in commands.BENCH_TABLES:
+        raise argparse.ArgumentTypeError(f"there is no table {text}; there are {', '.join(commands.BENCH_TABLES)}")
+    return text
 
 
 def _seconds(text):

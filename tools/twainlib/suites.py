@@ -15,7 +15,7 @@ from .errors import Exit, TwainError
 from .paths import ROOT, build_root, short
 from .progress import say
 
-NAMES = ("host", "config", "tool", "coverage", "kernel", "demos", "system", "mutants")
+NAMES = ("host", "config", "tool", "coverage", "kernel", "bench", "demos", "system", "mutants")
 QUICK = ("host", "config", "tool", "demos")
 DEMOS = ("two-guests", "dual-persona")
 CORES = (1, 2, 4)
@@ -98,6 +98,11 @@ def _kernel(state):
         for cores in CORES:
             _pytest(state, f"kernel, EL{level}, {cores} cores", ["tests/kernel"],
                     {"TWAIN_TEST_LEVEL": str(level), "TWAIN_TEST_CORES": str(cores)})
+
+
+def _bench(state):
+    """The figures that take seconds, against the recorded ones."""
+    _command(state, "bench", [ROOT / "tools/twain", "bench", "--check"], state.directory / "bench.log", None, append=False)
 
 
 def _mutants(state):

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""`bench`: measures tables of figures, compares them with their aims and with those recorded before.
+
+A table is a module of this package with a TABLE of it (figures.Table); it is listed below, and that is all it takes:
+the command line, the JSON, the document and the regression gate know it then."""
+
+import json
+from pathlib import Path
+
+from .. import qemu
+from ..errors import Exit
+from ..paths import build_root
+from . import document, kernel, record, vm
+from .counter import build_plugin, plugin_problem, require_plugin
+from .figures import Figure, text
+
+__all__ = ["TABLES", "DOCUMENT", "build_plugin", "plugin_problem", "run"]
+
+TABLES = {table.name: table for table in (kernel.TABLE, vm.TABLE)}
+QUICK = ("kernel", "vm")  # what `bench` measures without a name, and what the regression gate holds
+DOCUMENT = document.PATH
+
+
+def run(options):
+    qemu.require()
+    directory = build_root() / "bench"
+    directory.mkdir(parents=True, exist_ok=True)
+    require_plugin(directory)
+    tables = [TABLES[name] for name in dict.fromkeys(options.tables or QUICK)]
+    figures = {}
+    for table in tables:
+        values = table.measure(directory)
+        figures.update({measure.key: Figure(measure, values[measure.key]) for measure in table.measures})
+    for table in tables:
+        print(f"{table.title}\n\n{text(table, figures)}\n")
+    if options.json:
+        Path(options.json).write_text(json.dumps({key: figure.json() for key, figure in figures.items()}, indent=2) + "\n")
+    if options.record:
+        record.write(figures, options.because)
+    if options.write_docs:
+        document.write(tables, figures)
+    return record.check(figures) if options.check else Exit.OK

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""What a figure is: a key, a meaning, an aim that it should not exceed, and a value."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measure:
+    key: str
+    title: str
+    aim: float
+    unit: str = "instructions"  # or bytes, count
+    series: int = 0             # of the counter's, where it is counted between markers
+    part: str = "kernel"        # of the counter's classes; `all` is gross
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str                   # on the command line, and in the document's comment lines
+    title: str
+    measures: tuple
+    measure: Callable           # of the directory to work in: {key: value}
+
+
+@dataclass(frozen=True)
+class Figure:
+    measure: Measure
+    value: float
+
+    @property
+    def ok(self):
+        return self.value <= self.measure.aim
+
+    def json(self):
+        return {"value": self.value, "unit": self.measure.unit, "aim": self.measure.aim, "ok": self.ok}
+
+
+def text(table, figures):
+    """The table in Markdown."""
+    lines = ["| what | key | value | aim | |", "|---|---|---:|---:|---|"]
+    for measure in table.measures:
+        figure = figures[measure.key]
+        unit = "" if measure.unit == "instructions" else f" {measure.unit}" if measure.unit == "bytes" else ""
+        lines.append(f"| {measure.title} | `{measure.key}` | {figure.value}{unit} | {measure.aim} | "
+                     f"{'met' if figure.ok else 'not yet'} |")
+    return "\n".join(lines)

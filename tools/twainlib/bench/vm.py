@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""Virtual machines: a bare-metal guest of ours (tools/bench/guest) under the monitor that runs Linux, and the exits of
+a Linux boot. Counts are gross: everything from the guest's instruction to its next one, kernel and monitor."""
+
+import os
+import subprocess
+
+from .. import build, qemu, symbols
+from ..broker import Broker
+from ..errors import Exit, TwainError
+from ..paths import ROOT
+from ..progress import stage
+from ..session import Session
+from . import counter
+from .figures import Measure, Table
+
+SOURCE = ROOT / "tools" / "bench" / "guest" / "guest.S"
+
+MEASURES = (
+    Measure("vcpu_hypercall", "unknown hypercall, answered by the VMM process", 500, series=24, part="all"),
+    Measure("vcpu_mmio", "read of the UART's flag register, emulated by the VMM process", 640, series=21, part="all"),
+    Measure("guest_psci_version", "PSCI_VERSION", 500, series=20, part="all"),
+    Measure("guest_gicd", "read of a distributor register", 600, series=22, part="all"),
+    Measure("guest_gicr", "read of a redistributor register", 600, series=23, part="all"),
+    Measure("guest_boot_exits", "exits of one vCPU while Debian's kernel boots to its shell", 900, unit="count"),
+    Measure("guest_boot_exits_vmm", "of these, those that reach the VMM process", 500, unit="count"),
+)
+
+
+def measure(directory):
+    guest = _assemble(directory)
+    built = build.make(_config(directory, "bench-vcpu", f'kernel  = "{os.path.relpath(guest, directory)}"'), cpus=1, warnings=False)
+    values = counter.medians(MEASURES, counter.count(directory, "guests", built.image, built, wait="bench"))
+    values.update(_boot(directory))
+    return values
+
+
+def _boot(directory):
+    built = build.make(_config(directory, "bench-boot", 'image   = "debian"'), cpus=1, warnings=False)
+    command = qemu.command(built.image, cpus=1, memory=f"{built.info.ram >> 20}M", cpu=counter.MODEL, deterministic=True)
+    guest = built.info.guests[0]
+    with stage("booting a guest"), Broker(command, directory / "boot", [guest.name], built.info.labels) as machine:
+        session = Session(machine)
+        session.wait_for(guest.name, guest.ready, counter.LIMIT)
+        session.wait_for(guest.name, ".*Enter 'help'.*", counter.LIMIT)
+        counters = session.ask("stat", counter.LIMIT)["vcpus"]
+        machine.power_off()
+    return {"guest_boot_exits": sum(vcpu["exits"] for vcpu in counters),
+            "guest_boot_exits_vmm": sum(vcpu["exits_vmm"] for vcpu in counters)}
+
+
+def _config(directory, name, kernel):
+    """A system with one guest; the shorter the description, the less is measured that nobody asked for."""
+    path = directory / f"{name}.toml"
+    path.write_text(f"""schema = 1
+board  = "qemu-virt"
+[guest.bench]
+{kernel}
+console = "serial"
+[server.serial]
+uses = ["uart"]
+[driver.uart]
+device = "pl011"
+""")
+    return path
+
+
+def _assemble(directory):
+    elf, image = directory / "guest.elf", directory / "guest.bin"
+    for command in ([symbols.tool("gcc"), "-nostdlib", "-static", "-Wl,-Ttext=0x40000000", "-Wl,--build-id=none", "-o", elf, SOURCE],
+                    [symbols.tool("objcopy"), "-O", "binary", elf, image]):
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode != 0:
+            raise TwainError(Exit.BUILD, "the bench guest does not assemble", detail=result.stderr.splitlines()[-20:])
+    return image
+
+
+TABLE = Table("vm", "Virtual machines", MEASURES, measure)
