@@ -8,12 +8,13 @@
 //   hint #(66 + n)  following samples of this core belong to series n (0..61; 0 at start)
 //
 // Arguments: kernel=LO-HI, user=LO-HI (hexadecimal program counters, HI exclusive; user may be given several
-// times), out=FILE. Everything outside both ranges counts as `other` (guests). Markers are not counted. An
+// times), out=FILE, profile=N (of series N, how often each instruction was executed inside an interval). Everything outside both ranges counts as `other` (guests). Markers are not counted. An
 // instruction that faults counts each time it is tried. The plugin interface does not show exception
 // levels, so a guest that runs at addresses inside a range is counted there.
 //
 // At exit FILE gets one JSON object: {"total": {...}, "series": {"0": {"samples": N, "kernel": {"min", "median",
-// "max", "mean"}, "user": ..., "other": ..., "all": ...}, ...}}.
+// "max", "mean"}, "user": ..., "other": ..., "all": ...}, ...}, "start": {...}, "profile": {"HEX PC": N, ...}}; `start` is
+// what all cores had executed when the first marker came.
 #include "plugin_api.h"
 
 #include <inttypes.h>
@@ -51,7 +52,19 @@ struct series {
     size_t used, size;
 };
 
+// An instruction of which the profile counts how often it is executed.
+struct site {
+    uint64_t address, count;
+    unsigned class;
+    struct site *next;
+};
+enum { SITE_BUCKETS = 1 << 14, NO_PROFILE = MAX_SERIES };
+
 static struct core cores[MAX_CORES];
+static struct site *sites[SITE_BUCKETS];
+static unsigned profiled = NO_PROFILE;
+static uint64_t start_count[CLASSES];
+static bool started;
 static struct series all_series[MAX_SERIES];
 static struct range ranges[MAX_RANGES];
 static unsigned range_count;
@@ -72,8 +85,46 @@ static void count_one(unsigned vcpu, void *class) {
     cores[vcpu % MAX_CORES].count[(uintptr_t)class]++;
 }
 
+static void count_site(unsigned vcpu, void *at) {
+    struct site *site = at;
+    struct core *core = &cores[vcpu % MAX_CORES];
+    core->count[site->class]++;
+    if (core->open && core->series == profiled) {
+        __atomic_fetch_add(&site->count, 1, __ATOMIC_RELAXED);
+    }
+}
+
+// Translation happens under QEMU's lock for plugins.
+static struct site *site_of(uint64_t address) {
+    struct site **at = &sites[(address >> 2) % SITE_BUCKETS];
+    while (*at && (*at)->address != address) {
+        at = &(*at)->next;
+    }
+    if (!*at) {
+        *at = calloc(1, sizeof **at);
+        if (!*at) {
+            abort();
+        }
+        (*at)->address = address;
+        (*at)->class = classify(address);
+    }
+    return *at;
+}
+
+static void note_start(void) {
+    if (!started) {
+        started = true;
+        for (unsigned class = 0; class < CLASSES; class++) {
+            for (unsigned i = 0; i < MAX_CORES; i++) {
+                start_count[class] += cores[i].count[class];
+            }
+        }
+    }
+}
+
 static void on_begin(unsigned vcpu, void *unused) {
     (void)unused;
+    note_start();
     struct core *core = &cores[vcpu % MAX_CORES];
     memcpy(core->begin, core->count, sizeof core->begin);
     core->open = true;
@@ -107,6 +158,7 @@ static void on_end(unsigned vcpu, void *unused) {
 }
 
 static void on_series(unsigned vcpu, void *number) {
+    note_start();
     cores[vcpu % MAX_CORES].series = (unsigned)(uintptr_t)number;
 }
 
@@ -133,6 +185,9 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
         } else if (hint >= HINT_SERIES && hint <= HINT_LAST) {
             qemu_plugin_register_vcpu_insn_exec_cb(insn, on_series, QEMU_PLUGIN_CB_NO_REGS,
                                                    (void *)(uintptr_t)(hint - HINT_SERIES));
+        } else if (profiled != NO_PROFILE) {
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, count_site, QEMU_PLUGIN_CB_NO_REGS,
+                                                   site_of(qemu_plugin_insn_vaddr(insn)));
         } else {
             unsigned class = classify(qemu_plugin_insn_vaddr(insn));
             if (single_core) {  // an inline addition has no core number, and costs a tenth of a callback
@@ -195,6 +250,20 @@ static void on_exit_write(qemu_plugin_id_t id, void *unused) {
             comma = ", ";
         }
     }
+    fprintf(file, "}, \"start\": {");
+    for (unsigned class = 0; class < CLASSES; class++) {
+        fprintf(file, "%s\"%s\": %" PRIu64, class ? ", " : "", class_names[class], start_count[class]);
+    }
+    fprintf(file, "}, \"profile\": {");
+    comma = "";
+    for (unsigned i = 0; i < SITE_BUCKETS; i++) {
+        for (const struct site *site = sites[i]; site; site = site->next) {
+            if (site->count) {
+                fprintf(file, "%s\"%" PRIx64 "\": %" PRIu64, comma, site->address, site->count);
+                comma = ", ";
+            }
+        }
+    }
     fprintf(file, "}}\n");
     fclose(file);
 }
@@ -229,6 +298,10 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
             good = parse_range(argv[i] + 7, KERNEL);
         } else if (strncmp(argv[i], "user=", 5) == 0) {
             good = parse_range(argv[i] + 5, USER);
+        } else if (strncmp(argv[i], "profile=", 8) == 0) {
+            char *end;
+            profiled = (unsigned)strtoul(argv[i] + 8, &end, 10);
+            good = argv[i][8] && !*end && profiled < MAX_SERIES;
         } else if (strncmp(argv[i], "out=", 4) == 0) {
             out_path = strdup(argv[i] + 4);
         } else {

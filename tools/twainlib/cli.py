@@ -193,6 +193,7 @@ def parser():
     sub.add_argument("--write-docs", action="store_true", help="remake the tables in docs/benchmarks.md")
     sub.add_argument("--check", action="store_true", help="fail (exit code 7) if a figure is 5 %% above the recorded one")
     sub.add_argument("--record", action="store_true", help="make these the recorded figures")
+    sub.add_argument("--profile", metavar="KEY", help="print where the instructions of one figure go, by function")
     sub.add_argument("--because", metavar="REASON", help="why a recorded figure may grow")
 
     def live(name, run, text, examples, argument=None, optional=False):

@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 
 from .. import qemu
-from ..errors import Exit
+from ..errors import Exit, TwainError
 from ..paths import build_root
-from . import document, kernel, record, vm
+from . import document, kernel, profile, record, vm
 from .counter import build_plugin, plugin_problem, require_plugin
 from .figures import Figure, text
 
@@ -27,6 +27,9 @@ def run(options):
     directory = build_root() / "bench"
     directory.mkdir(parents=True, exist_ok=True)
     require_plugin(directory)
+    if options.profile:
+        print(profile.text(_profile(directory, options.profile)))
+        return Exit.OK
     tables = [TABLES[name] for name in dict.fromkeys(options.tables or QUICK)]
     figures = {}
     for table in tables:
@@ -41,3 +44,12 @@ def run(options):
     if options.write_docs:
         document.write(tables, figures)
     return record.check(figures) if options.check else Exit.OK
+
+
+def _profile(directory, key):
+    for table in TABLES.values():
+        for measure in table.measures:
+            if measure.key == key and measure.series:
+                return profile.by_function(table.run(directory, measure.series), measure.series)
+    known = [measure.key for table in TABLES.values() for measure in table.measures if measure.series]
+    raise TwainError(Exit.USAGE, f"there is no profile of {key}", hint="known: " + ", ".join(known))

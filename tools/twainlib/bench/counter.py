@@ -71,13 +71,17 @@ def kernel_elf():
     return build.tree() / "target" / "kernel-el2.elf"
 
 
-def count(directory, name, image, built=None, wait="", until="bench done", cores=1):
+def monitor_elf():
+    return build.tree() / "target" / "bin" / "vmm"
+
+
+def count(directory, name, image, built=None, wait="", until="bench done", cores=1, profile=0):
     """Runs an image under the counter until the guest `wait` (or, without guests, the machine itself) says `until`;
-    returns what the counter has written."""
+    returns what the counter has written. `profile`: a series whose instructions are told apart by address."""
     low, high = symbols.text_range(kernel_elf())
     out = directory / f"{name}.json"
     out.unlink(missing_ok=True)
-    plugin = f"{directory / 'counter.so'},kernel={low:x}-{high:x},out={out}"
+    plugin = f"{directory / 'counter.so'},kernel={low:x}-{high:x},out={out}" + (f",profile={profile}" if profile else "")
     command = qemu.command(image, cpus=cores, memory="1G", cpu=MODEL, deterministic=True, extra=["-plugin", plugin])
     (directory / f"{name}.cmdline").write_text(shlex.join(command) + "\n")
     guests = [guest.name for guest in built.info.guests] if built else []

@@ -22,6 +22,7 @@ class Table:
     title: str
     measures: tuple
     measure: Callable           # of the directory to work in: {key: value}
+    run: Callable               # of the directory and a series to profile: what the counter has written
 
 
 @dataclass(frozen=True)

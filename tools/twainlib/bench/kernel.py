@@ -23,6 +23,10 @@ MEASURES = (
 
 
 def measure(directory):
+    return counter.medians(MEASURES, run(directory))
+
+
+def run(directory, profile=0):
     log = directory / "build.log"
     with stage("building the kernel's bench"):
         build.configure(ROOT / "configs/two-guests.toml", None, False, log)
@@ -30,7 +34,7 @@ def measure(directory):
     image = build.tree() / "target" / "test" / "bench.bin"
     if not image.is_file():
         raise TwainError(Exit.BUILD, f"the build made no {short(image)}", hint=f"the log is {short(log)}")
-    return counter.medians(MEASURES, counter.count(directory, "kernel", image))
+    return counter.count(directory, "kernel", image, profile=profile)
 
 
-TABLE = Table("kernel", "Kernel primitives", MEASURES, measure)
+TABLE = Table("kernel", "Kernel primitives", MEASURES, measure, run)

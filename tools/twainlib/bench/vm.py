@@ -29,11 +29,15 @@ MEASURES = (
 
 
 def measure(directory):
-    guest = _assemble(directory)
-    built = build.make(_config(directory, "bench-vcpu", f'kernel  = "{os.path.relpath(guest, directory)}"'), cpus=1, warnings=False)
-    values = counter.medians(MEASURES, counter.count(directory, "guests", built.image, built, wait="bench"))
+    values = counter.medians(MEASURES, run(directory))
     values.update(_boot(directory))
     return values
+
+
+def run(directory, profile=0):
+    guest = _assemble(directory)
+    built = build.make(_config(directory, "bench-vcpu", f'kernel  = "{os.path.relpath(guest, directory)}"'), cpus=1, warnings=False)
+    return counter.count(directory, "guests", built.image, built, wait="bench", profile=profile)
 
 
 def _boot(directory):
@@ -76,4 +80,4 @@ def _assemble(directory):
     return image
 
 
-TABLE = Table("vm", "Virtual machines", MEASURES, measure)
+TABLE = Table("vm", "Virtual machines", MEASURES, measure, run)
