@@ -14,14 +14,9 @@ namespace {
 
 constexpr unsigned kStepsBetweenChecks = 64;
 
-template <typename T>
-T& holder(Slot& slot) {
-    return *reinterpret_cast<T*>(align_down(reinterpret_cast<u64>(&slot), u64{1} << (Pool::order_of<T>() + Pool::kUnitShift)));
-}
-
 // A thread loses one of the objects that it refers to. Without its spaces it cannot go on.
 void lose_reference(Slot& slot) {
-    auto& thread = holder<Thread>(slot);
+    auto& thread = Pool::holder<Thread>(&slot);
     switch (static_cast<Thread::Ref>(&slot - thread.refs)) {
         case Thread::ref_cspace:
             stop(thread);
@@ -92,7 +87,7 @@ void lose(Slot& slot) {
         case Home::thread: lose_reference(slot); break;
         case Home::vcpu: guest_lose_reference(slot); break;
         case Home::irq: {
-            auto& irq = holder<Irq>(slot);
+            auto& irq = Pool::holder<Irq>(&slot);
             machine::disable_irq(irq.intid);
             irq.note = nullptr;
             break;

@@ -17,13 +17,13 @@ public:
 
     Space* space;
     abi::VcpuPage* page;
-    Thread* runner;      // in vcpu_run on this vCPU
-    CpuId live;          // core that holds its registers, or kNowhere
+    Thread* runner;  // in vcpu_run on this vCPU
+    CpuId live;      // core that holds its registers, or kNowhere
     u64 affinity;
-    u32 kick;            // a KickReason that waits, plus one
-    bool sleeping;       // in WFI
-    bool timer_active;   // PPI 27 is active at the redistributor on its behalf
-    bool timer_routed;   // PPI 27 is enabled for it
+    u32 kick;           // a KickReason that waits, plus one
+    bool sleeping;      // in WFI
+    bool timer_active;  // PPI 27 is active at the redistributor on its behalf
+    bool timer_routed;  // PPI 27 is enabled for it
     VirqPlan virqs;
     u64 lists[VirqPlan::kMaxLists];  // list registers while not live
     u64 vmcr;
@@ -34,15 +34,20 @@ static_assert(sizeof(Vcpu) <= 1024);
 
 void sys_vcpu_run(Cpu& cpu);
 
-// The current thread runs a guest: the core goes into it, or back to process state.
+// The architecture's. The current thread runs a guest: the core goes into it, or back to process state. Unload: the
+// registers that the core holds of `cpu.loaded` go to memory; on that core, not in guest mode.
 void guest_enter(Cpu& cpu, Thread& thread);
 void guest_leave(Cpu& cpu);
+void guest_unload(Cpu& cpu);
+
+// vcpu_run returns to the current thread, which is in process state already.
+void guest_finish(Cpu& cpu, Thread& thread, u64 tag);
 
 // A sleeping vCPU has a reason to look: an interrupt posted, its timer, a kick.
 void guest_wake(Cpu& cpu, Thread& thread);
 
-// The thread stops running its guest; on its core.
-void guest_abandon(Cpu& cpu, Thread& thread);
+// The thread runs its guest no more; vcpu_run has ended with `tag`. On its core.
+void guest_abandon(Thread& thread, u64 tag);
 
 // Methods; structure lock.
 Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason);

@@ -37,6 +37,12 @@ public:
         return order;
     }
 
+    // The object that a slot inside it belongs to: blocks lie at multiples of their size.
+    template <typename T>
+    static T& holder(const void* inside) {
+        return *reinterpret_cast<T*>(align_down(reinterpret_cast<u64>(inside), u64{1} << (order_of<T>() + kUnitShift)));
+    }
+
     u64 bytes() const { return bytes_; }
     u64 free_bytes() const { return free_bytes_; }
 

@@ -46,7 +46,7 @@ void stop_here(void* argument) {
     } else if (thread.runnable()) {
         remove_ready(cpu, thread);
     }
-    if (thread.vcpu) guest_abandon(cpu, thread);
+    if (thread.vcpu) guest_abandon(thread, Status(Error::cancelled).tag());
     if (thread.state == State::receiving) leave_endpoint(thread);
     if (thread.note && !thread.bound) {
         thread.note->waiter = nullptr;
@@ -150,8 +150,8 @@ void leave_notification(Thread& waiter) {
 
 void drain(Notification& note) {
     run_on(
-        note.timer_core,
-        [](void* argument) { machine::cpu().timers.remove(*static_cast<Notification*>(argument)); }, &note);
+        note.timer_core, [](void* argument) { machine::cpu().timers.remove(*static_cast<Notification*>(argument)); },
+        &note);
     if (note.waiter) leave_notification(*note.waiter);
 }
 

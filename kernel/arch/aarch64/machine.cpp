@@ -30,8 +30,10 @@ constexpr u64 kUartWindow = layout::kDeviceBytes - kPage;
 void zero(void* at, u64 bytes) {
     auto* word = static_cast<u64*>(at);
     for (u64* const end = word + bytes / 8; word < end; word += 8) {
-        asm volatile("stp xzr, xzr, [%0]\n stp xzr, xzr, [%0, #16]\n stp xzr, xzr, [%0, #32]\n stp xzr, xzr, [%0, #48]" ::"r"(word)
-                     : "memory");
+        asm volatile(
+            "stp xzr, xzr, [%0]\n stp xzr, xzr, [%0, #16]\n stp xzr, xzr, [%0, #32]\n stp xzr, xzr, [%0, #48]" ::"r"(
+                word)
+            : "memory");
     }
 }
 
@@ -70,12 +72,11 @@ Ticks ns_to_ticks(u64 ns) {
     return ns / 1'000'000'000 * frequency + ns % 1'000'000'000 * frequency / 1'000'000'000;
 }
 
-void leave_thread(Cpu&, Thread& thread) { thread.thread_pointer = reg::TPIDR_EL0::read(); }
-
 void forget_thread(Thread& thread) {
     if (!thread.fpu) return;
     for (CpuId core = 0; core < cores(); ++core) {
-        run_on(core, [](void* state) { fpu_forget(cpu(), static_cast<FpuState*>(state)); }, thread.fpu);
+        run_on(
+            core, [](void* state) { fpu_forget(cpu(), static_cast<FpuState*>(state)); }, thread.fpu);
     }
     thread.pool->free(thread.fpu, Pool::order_of<FpuState>());
     thread.fpu = nullptr;

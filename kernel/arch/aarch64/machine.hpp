@@ -23,7 +23,7 @@ inline constexpr u64 kUserPstate = 0xf000'0000;  // a process owns NZCV; everyth
 // Memory
 inline void* to_virt(Phys at) { return reinterpret_cast<void*>(at.value + layout::kLinear); }
 inline Phys to_phys(const void* at) { return {reinterpret_cast<u64>(at) - layout::kLinear}; }
-void zero(void* at, u64 bytes);  // 64-byte multiples
+void zero(void* at, u64 bytes);        // 64-byte multiples
 bool is_device(Phys base, u64 bytes);  // neither RAM nor a device of the kernel
 
 // Cores
@@ -58,13 +58,16 @@ inline void write_descriptor(u64& entry, u64 value) {
 void flush_walks();              // cached table entries of all spaces
 void flush_space(Space& space);  // all translations of one, on all cores
 void forget_space(Space& space);
-void renew_tag(Space& space);      // its tag is of an old generation
+void renew_tag(Space& space);  // its tag is of an old generation
 
 // Threads
 using FpuState = kernel::FpuState;
-// switch.hpp: switch_thread(cpu, before, after): thread pointer, space, FPU access
-void leave_thread(Cpu& cpu, Thread& thread);
+// switch.hpp: switch_thread(cpu, before, after): thread pointer, space, FPU access; leave_thread(cpu, thread)
 void forget_thread(Thread& thread);
+
+// Guests
+inline constexpr bool kVmmInjects = Regime::kVmmInjects;     // there are no list registers: to be woken is to exit
+inline constexpr u64 kGroupsInCore = Regime::kGroupsInCore;  // registers of a vCPU that may stay behind when it is left
 
 // Interrupts
 u32 irq_end();

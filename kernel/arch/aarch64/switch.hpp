@@ -12,19 +12,25 @@ namespace twain::kernel::machine {
 
 // Makes a space the one of user mode on this core.
 inline void activate(Cpu& cpu, Space& space) {
-    if (space.tag.generation != cpu.generation) [[unlikely]] renew_tag(space);
+    if (space.tag.generation != cpu.generation) [[unlikely]]
+        renew_tag(space);
     const u64 base = space.tag.base;
     __atomic_store_n(&cpu.translation, base, __ATOMIC_RELAXED);
     Regime::UserTable::write(base);
 }
 
+// The thread that has just run is put away.
+inline void leave_thread(Cpu&, Thread& thread) { thread.thread_pointer = reg::TPIDR_EL0::read(); }
+
 // From the thread that has just run (nullptr: it has been left already) to the next.
 inline void switch_thread(Cpu& cpu, Thread* before, Thread& after) {
     const u64 next = after.thread_pointer;
-    if (before) [[likely]] before->thread_pointer = reg::TPIDR_EL0::read();
+    if (before) [[likely]]
+        before->thread_pointer = reg::TPIDR_EL0::read();
     reg::TPIDR_EL0::write(next);
     if (!before || before->vcpu || before->space != after.space) activate(cpu, *after.space);
-    if (cpu.fpu_on) [[unlikely]] fpu_offer(cpu, after.fpu);
+    if (cpu.fpu_on) [[unlikely]]
+        fpu_offer(cpu, after.fpu);
 }
 
 }  // namespace twain::kernel::machine

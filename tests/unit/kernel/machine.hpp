@@ -78,6 +78,10 @@ void switch_thread(Cpu& cpu, Thread* before, Thread& after);
 void leave_thread(Cpu& cpu, Thread& thread);
 void forget_thread(Thread& thread);
 
+// Guests
+inline constexpr bool kVmmInjects = false;
+inline constexpr u64 kGroupsInCore = abi::kGroupAll;
+
 // Interrupts
 u32 irq_end();
 void configure_irq(u32 intid, bool edge, CpuId core);

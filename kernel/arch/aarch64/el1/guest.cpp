@@ -118,14 +118,6 @@ bool access_masks(VcpuPage& page, u64 syndrome) {
     return true;
 }
 
-// The vCPU's FP registers go to memory. On the core that holds them, not in guest mode.
-void unload(Cpu& cpu) {
-    Vcpu& vcpu = *cpu.loaded;
-    fpu_flush(cpu, reinterpret_cast<FpuState*>(&vcpu.page->fpcr));
-    cpu.loaded = nullptr;
-    vcpu.live = Vcpu::kNowhere;
-}
-
 void to_host(Cpu& cpu) {
     reg::TPIDRRO_EL0::write(0);
     reg::TPIDR_EL0::write(cpu.current->thread_pointer);
@@ -134,24 +126,14 @@ void to_host(Cpu& cpu) {
     cpu.frame = &cpu.current->frame;
 }
 
-// vcpu_run returns.
-void finish(Cpu& cpu, Thread& thread, u64 tag) {
-    Vcpu& vcpu = *thread.vcpu;
-    disarm(cpu, thread);
-    thread.vcpu = nullptr;
-    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
-    thread.frame.x[0] = 0;
-    thread.set_result(tag);
-    cpu.frame = &thread.frame;
-}
-
 void exit_to_vmm(Cpu& cpu, u64 tag) {
     Thread& thread = *cpu.current;
     VcpuPage& page = *thread.vcpu->page;
     page.exit_reason = static_cast<u32>(tag);
     ++page.exits_vmm;
     to_host(cpu);
-    finish(cpu, thread, tag);
+    disarm(cpu, thread);
+    guest_finish(cpu, thread, tag);
     machine::activate(cpu, *thread.space);
     fpu_offer(cpu, thread.fpu);
 }
@@ -222,18 +204,26 @@ u64 guest_quick(Cpu& cpu, VcpuPage& page, u64 syndrome) {
     return 1;
 }
 
+void guest_unload(Cpu& cpu) {
+    Vcpu& vcpu = *cpu.loaded;
+    fpu_flush(cpu, reinterpret_cast<FpuState*>(&vcpu.page->fpcr));
+    cpu.loaded = nullptr;
+    vcpu.live = Vcpu::kNowhere;
+}
+
 void guest_enter(Cpu& cpu, Thread& thread) {
     Vcpu& vcpu = *thread.vcpu;
     VcpuPage& page = *vcpu.page;
     if (vcpu.kick) [[unlikely]] {
         vcpu.kick = 0;
         page.exit_reason = static_cast<u32>(abi::Exit::kicked);
-        finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
+        disarm(cpu, thread);
+        guest_finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
         machine::activate(cpu, *thread.space);
         return;
     }
     if (cpu.loaded != &vcpu) {
-        if (cpu.loaded) unload(cpu);
+        if (cpu.loaded) guest_unload(cpu);
         map_window(cpu.id, machine::to_phys(&page));
         cpu.loaded = &vcpu;
         vcpu.live = cpu.id;
@@ -255,65 +245,6 @@ void guest_enter(Cpu& cpu, Thread& thread) {
 }
 
 void guest_leave(Cpu& cpu) { to_host(cpu); }
-
-namespace {
-
-// Off whatever core holds it. Structure lock.
-void take_off(Vcpu& vcpu) {
-    if (vcpu.live == Vcpu::kNowhere) return;
-    run_on(
-        vcpu.live,
-        [](void* argument) {
-            Cpu& cpu = machine::cpu();
-            if (cpu.loaded == argument) unload(cpu);
-        },
-        &vcpu);
-}
-
-// The thread is the one that runs the vCPU, or is told that it cannot be.
-bool claim(Vcpu& vcpu, Thread& self) {
-    Thread* nobody = nullptr;
-    if (vcpu.page && vcpu.space &&
-        __atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-        return true;
-    }
-    self.set_result(Status(Error::busy).tag());
-    return false;
-}
-
-void begin(Cpu& cpu, Thread& self, Vcpu& vcpu) {
-    self.vcpu = &vcpu;
-    self.state = State::guest;
-    self.thread_pointer = reg::TPIDR_EL0::read();
-    guest_enter(cpu, self);
-}
-
-}  // namespace
-
-void sys_vcpu_run(Cpu& cpu) {
-    Thread& self = *cpu.current;
-    const Capability cap = self.cspace->load(self.frame.x[0]);
-    if (!cap.has(abi::Type::vcpu, abi::rights::vcpu_run)) [[unlikely]] {
-        const Error error = !cap.head ? Error::bad_slot : cap.type() == abi::Type::vcpu ? Error::rights : Error::bad_type;
-        self.set_result(Status(error).tag());
-        return;
-    }
-    Vcpu& vcpu = cap.object<Vcpu>();
-    if (vcpu.live == cpu.id || vcpu.live == Vcpu::kNowhere) [[likely]] {
-        if (claim(vcpu, self)) begin(cpu, self, vcpu);
-        return;
-    }
-    // Another core holds its registers. Waiting for the lock may have stopped this thread, or taken the vCPU away.
-    const StructureLock lock;
-    if (cpu.current != &self) return;
-    if (self.cspace->load(self.frame.x[0]).head != cap.head) {
-        self.set_result(Status(Error::bad_slot).tag());
-        return;
-    }
-    if (!claim(vcpu, self)) return;
-    take_off(vcpu);
-    begin(cpu, self, vcpu);
-}
 
 void guest_trap(Cpu& cpu, u64 syndrome) {
     Vcpu& vcpu = *cpu.current->vcpu;
@@ -353,48 +284,6 @@ void guest_refresh(Cpu& cpu) {
     }
 }
 
-// Whatever it is, the VMM decides what it means: the CPU interface is its own.
-void guest_wake(Cpu& cpu, Thread& thread) {
-    Vcpu& vcpu = *thread.vcpu;
-    __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
-    if (!vcpu.sleeping) return;
-    vcpu.sleeping = false;
-    disarm(cpu, thread);
-    make_ready(cpu, thread);
-}
-
-void guest_abandon(Cpu& cpu, Thread& thread) {
-    Vcpu& vcpu = *thread.vcpu;
-    vcpu.sleeping = false;
-    disarm(cpu, thread);
-    thread.vcpu = nullptr;
-    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
-    thread.frame.x[0] = 0;
-    thread.set_result(Status(Error::cancelled).tag());
-}
-
-Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason) {
-    if (reason > abi::vcpu::kKickExit) return {Error::bad_arg, 2};
-    if (reason == abi::vcpu::kKickExit) __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
-    machine::barrier();
-    Thread* runner = __atomic_load_n(&vcpu.runner, __ATOMIC_ACQUIRE);
-    if (!runner) return {};
-    if (runner->core == cpu.id) {
-        guest_wake(cpu, *runner);
-    } else {
-        post_mail(*runner);
-    }
-    return {};
-}
-
-// Everything but FP registers is in the page whenever the vCPU does not run.
-Status guest_sync(Vcpu& vcpu, u64 groups) {
-    if (groups & ~u64{abi::kGroupAll}) return {Error::bad_arg, 2};
-    if (vcpu.runner || !vcpu.page) return {Error::busy, 0};
-    if (groups & abi::kGroupFp) take_off(vcpu);
-    return {};
-}
-
 void guest_bind_page(Vcpu& vcpu, Phys at) {
     auto* page = static_cast<VcpuPage*>(machine::to_virt(at));
     page->version = abi::kVersion;
@@ -423,26 +312,14 @@ Status guest_translate(Vcpu& vcpu, u32 method, u64 a, u64 b, u64 c, u64& result)
             if (a > abi::kShadowFills) return {Error::bad_arg, 2};
             for (; result < a; ++result) {
                 const abi::ShadowFill* from = &page->shadow.fill[result];
-                const abi::ShadowFill once{__atomic_load_n(&from->at, __ATOMIC_RELAXED), __atomic_load_n(&from->to, __ATOMIC_RELAXED)};
+                const abi::ShadowFill once{__atomic_load_n(&from->at, __ATOMIC_RELAXED),
+                                           __atomic_load_n(&from->to, __ATOMIC_RELAXED)};
                 if (const Status status = shadow->fill(*space, once); !status.ok()) return status;
             }
             return {};
         case abi::vcpu::view: return shadow->view(a, b, c);
         default: return shadow->drop(a, b, c);
     }
-}
-
-void guest_destroy(Vcpu& vcpu) {
-    if (vcpu.runner) stop(*vcpu.runner);
-    if (vcpu.page) take_off(vcpu);
-}
-
-void guest_lose_reference(Slot& slot) {
-    auto& vcpu = *reinterpret_cast<Vcpu*>(align_down(reinterpret_cast<u64>(&slot), u64{1} << (Pool::order_of<Vcpu>() + Pool::kUnitShift)));
-    if (vcpu.runner) stop(*vcpu.runner);
-    if (vcpu.page) take_off(vcpu);
-    if (&slot == &vcpu.refs[Vcpu::ref_page]) vcpu.page = nullptr;
-    if (&slot == &vcpu.refs[Vcpu::ref_space]) vcpu.space = nullptr;
 }
 
 }  // namespace twain::kernel

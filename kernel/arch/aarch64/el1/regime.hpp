@@ -21,7 +21,7 @@ struct Regime {
     using Spsr = reg::SPSR_EL1;
     using TimerControl = SysReg<3, 3, 14, 2, 1>;  // CNTP_CTL_EL0
     using TimerCompare = SysReg<3, 3, 14, 2, 2>;  // CNTP_CVAL_EL0
-    static constexpr u32 abi::BootInfo::* kTimerIntid = &abi::BootInfo::timer_phys_intid;
+    static constexpr u32 abi::BootInfo::*kTimerIntid = &abi::BootInfo::timer_phys_intid;
 
     // Attributes of the kernel's own tables (stage 1, EL1&0: UXN bit 54, PXN bit 53, nG bit 11, AP[2] bit 7).
     static constexpr u64 kNormal = 0x400 | 0x300 | 0 << 2;  // AF, inner shareable, MAIR index 0
@@ -32,13 +32,16 @@ struct Regime {
     static constexpr u64 kLinear = 0x800;  // not global: where a guest's own addresses may be
 
     // SCTLR_EL1: M, C, SA, SA0, I, DZE, UCT, nTWE, UCI and what is RES1. UMA and nTWI stay clear: DAIF and WFI trap.
-    static constexpr u64 kSctlr = 0x30d0'0800 | 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 18 |
-                                  1 << 26;
+    static constexpr u64 kSctlr =
+        0x30d0'0800 | 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 18 | 1 << 26;
+
+    static constexpr bool kVmmInjects = true;
+    static constexpr u64 kGroupsInCore = abi::kGroupFp;
 
     static void trap_fp(bool trap) { reg::CPACR_EL1::write(trap ? 0 : 3 << 20); }
     static void enable_gic() {}
 
-    struct Roots {  // physical
+    struct Roots {   // physical
         u64 kernel;  // the kernel's own upper half
         u64 empty;   // maps nothing
     };

@@ -157,7 +157,8 @@ void save_lists(Vcpu& vcpu) {
 void load_lists(const Vcpu& vcpu) {
     const HardwareLists hardware;
     const u64 used = vcpu.virqs.used();
-    for (unsigned list = 0; list < hardware.count(); ++list) hardware.write(list, used >> list & 1 ? vcpu.lists[list] : 0);
+    for (unsigned list = 0; list < hardware.count(); ++list)
+        hardware.write(list, used >> list & 1 ? vcpu.lists[list] : 0);
     reg::ICH_VMCR_EL2::write(vcpu.vmcr);
     reg::ICH_AP1R_EL2<0>::write(vcpu.active_priorities[0]);
     reg::ICH_AP0R_EL2<0>::write(vcpu.active_priorities[1]);
@@ -173,8 +174,9 @@ Ticks timer_deadline(const VcpuPage& page) {
     return page.cntv_cval + page.cntvoff;
 }
 
-// Everything of the vCPU that the core holds goes to memory. On that core, not in guest mode.
-void unload(Cpu& cpu) {
+}  // namespace
+
+void guest_unload(Cpu& cpu) {
     Vcpu& vcpu = *cpu.loaded;
     VcpuPage& page = *vcpu.page;
     save_el1(page.el1);
@@ -196,8 +198,10 @@ void unload(Cpu& cpu) {
     }
 }
 
+namespace {
+
 void load(Cpu& cpu, Vcpu& vcpu) {
-    if (cpu.loaded) unload(cpu);
+    if (cpu.loaded) guest_unload(cpu);
     VcpuPage& page = *vcpu.page;
     load_el1(page.el1);
     load_lists(vcpu);
@@ -241,7 +245,8 @@ void take_changes(Cpu& cpu, VcpuPage& page) {
 // ---- virtual interrupts
 
 void tell_retired(Vcpu& vcpu) {
-    if (const u64 retired = vcpu.virqs.take_retired()) __atomic_fetch_or(&vcpu.page->retired, retired, __ATOMIC_RELEASE);
+    if (const u64 retired = vcpu.virqs.take_retired())
+        __atomic_fetch_or(&vcpu.page->retired, retired, __ATOMIC_RELEASE);
 }
 
 // Takes what the VMM has posted, and brings the list registers up to date. The vCPU is loaded.
@@ -266,7 +271,8 @@ void plan_interrupts(Vcpu& vcpu) {
 }
 
 bool interrupts_changed(const Vcpu& vcpu) {
-    return (__atomic_load_n(&vcpu.page->posted, __ATOMIC_RELAXED) | __atomic_load_n(&vcpu.page->recalled, __ATOMIC_RELAXED)) ||
+    return (__atomic_load_n(&vcpu.page->posted, __ATOMIC_RELAXED) |
+            __atomic_load_n(&vcpu.page->recalled, __ATOMIC_RELAXED)) ||
            vcpu.virqs.any_waiting();
 }
 
@@ -279,16 +285,6 @@ void to_host(Cpu& cpu) {
     reg::TPIDR_EL0::write(cpu.current->thread_pointer);
     cpu.guest_mode = 0;
     cpu.frame = &cpu.current->frame;
-}
-
-// vcpu_run returns.
-void finish(Cpu& cpu, Thread& thread, u64 tag) {
-    Vcpu& vcpu = *thread.vcpu;
-    thread.vcpu = nullptr;
-    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
-    thread.frame.x[0] = 0;
-    thread.set_result(tag);
-    cpu.frame = &thread.frame;
 }
 
 struct SavedLists {
@@ -325,7 +321,7 @@ void exit_to_vmm(Cpu& cpu, abi::Exit reason) {
         page.pending = page.active = 0;
     }
     to_host(cpu);
-    finish(cpu, thread, static_cast<u64>(reason));
+    guest_finish(cpu, thread, static_cast<u64>(reason));
     machine::activate(cpu, *thread.space);
     fpu_offer(cpu, thread.fpu);
 }
@@ -344,8 +340,10 @@ void wait_for_interrupt(Cpu& cpu) {
         tell_retired(vcpu);  // a sleeper is not asked: who wants to post must see that the entry is free
     }
     const u64 control = reg::CNTV_CTL_EL0::read();
-    const bool fires = vcpu.timer_routed && (control & (kTimerEnable | kTimerMask | kTimerStatus)) == (kTimerEnable | kTimerStatus);
-    if (vcpu.kick || interrupts_changed(vcpu) || vcpu.virqs.wakes(hardware) || (fires && !vcpu.virqs.timer_in_flight())) return;
+    const bool fires =
+        vcpu.timer_routed && (control & (kTimerEnable | kTimerMask | kTimerStatus)) == (kTimerEnable | kTimerStatus);
+    if (vcpu.kick || interrupts_changed(vcpu) || vcpu.virqs.wakes(hardware) || (fires && !vcpu.virqs.timer_in_flight()))
+        return;
     vcpu.sleeping = true;
     thread.state = State::waiting;
     leave_current(cpu);
@@ -362,12 +360,13 @@ void guest_enter(Cpu& cpu, Thread& thread) {
         vcpu.kick = 0;
         page.exit_reason = static_cast<u32>(abi::Exit::kicked);
         show_interrupts(cpu, vcpu);
-        finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
+        guest_finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
         machine::activate(cpu, *thread.space);
         return;
     }
     if (cpu.loaded != &vcpu) load(cpu, vcpu);
-    if (__atomic_load_n(&page.loaded, __ATOMIC_ACQUIRE)) [[unlikely]] take_changes(cpu, page);
+    if (__atomic_load_n(&page.loaded, __ATOMIC_ACQUIRE)) [[unlikely]]
+        take_changes(cpu, page);
     if (timer_enabled(page) != vcpu.timer_routed) [[unlikely]] {
         vcpu.timer_routed = !vcpu.timer_routed;
         gic::enable_private(guest_timer_intid(), vcpu.timer_routed);
@@ -388,65 +387,6 @@ void guest_enter(Cpu& cpu, Thread& thread) {
 }
 
 void guest_leave(Cpu& cpu) { to_host(cpu); }
-
-namespace {
-
-// Off whatever core holds it. Structure lock.
-void take_off(Vcpu& vcpu) {
-    if (vcpu.live == Vcpu::kNowhere) return;
-    run_on(
-        vcpu.live,
-        [](void* argument) {
-            Cpu& cpu = machine::cpu();
-            if (cpu.loaded == argument) unload(cpu);
-        },
-        &vcpu);
-}
-
-// The thread is the one that runs the vCPU, or is told that it cannot be.
-bool claim(Vcpu& vcpu, Thread& self) {
-    Thread* nobody = nullptr;
-    if (vcpu.page && vcpu.space &&
-        __atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-        return true;
-    }
-    self.set_result(Status(Error::busy).tag());
-    return false;
-}
-
-void begin(Cpu& cpu, Thread& self, Vcpu& vcpu) {
-    self.vcpu = &vcpu;
-    self.state = State::guest;
-    self.thread_pointer = reg::TPIDR_EL0::read();
-    guest_enter(cpu, self);
-}
-
-}  // namespace
-
-void sys_vcpu_run(Cpu& cpu) {
-    Thread& self = *cpu.current;
-    const Capability cap = self.cspace->load(self.frame.x[0]);
-    if (!cap.has(abi::Type::vcpu, abi::rights::vcpu_run)) [[unlikely]] {
-        const Error error = !cap.head ? Error::bad_slot : cap.type() == abi::Type::vcpu ? Error::rights : Error::bad_type;
-        self.set_result(Status(error).tag());
-        return;
-    }
-    Vcpu& vcpu = cap.object<Vcpu>();
-    if (vcpu.live == cpu.id || vcpu.live == Vcpu::kNowhere) [[likely]] {
-        if (claim(vcpu, self)) begin(cpu, self, vcpu);
-        return;
-    }
-    // Another core holds its registers. Waiting for the lock may have stopped this thread, or taken the vCPU away.
-    const StructureLock lock;
-    if (cpu.current != &self) return;
-    if (self.cspace->load(self.frame.x[0]).head != cap.head) {
-        self.set_result(Status(Error::bad_slot).tag());
-        return;
-    }
-    if (!claim(vcpu, self)) return;
-    take_off(vcpu);
-    begin(cpu, self, vcpu);
-}
 
 void guest_trap(Cpu& cpu, u64 syndrome) {
     VcpuPage& page = *cpu.current->vcpu->page;
@@ -503,44 +443,6 @@ void guest_refresh(Cpu& cpu) {
     }
 }
 
-void guest_wake(Cpu& cpu, Thread& thread) {
-    Vcpu& vcpu = *thread.vcpu;
-    if (!vcpu.sleeping) return;
-    vcpu.sleeping = false;
-    disarm(cpu, thread);
-    make_ready(cpu, thread);
-}
-
-void guest_abandon(Cpu&, Thread& thread) {
-    Vcpu& vcpu = *thread.vcpu;
-    vcpu.sleeping = false;
-    thread.vcpu = nullptr;
-    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
-    thread.frame.x[0] = 0;
-    thread.set_result(Status(Error::cancelled).tag());
-}
-
-Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason) {
-    if (reason > abi::vcpu::kKickExit) return {Error::bad_arg, 2};
-    if (reason == abi::vcpu::kKickExit) __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
-    machine::barrier();
-    Thread* runner = __atomic_load_n(&vcpu.runner, __ATOMIC_ACQUIRE);
-    if (!runner) return {};
-    if (runner->core == cpu.id) {
-        guest_wake(cpu, *runner);
-    } else {
-        post_mail(*runner);
-    }
-    return {};
-}
-
-Status guest_sync(Vcpu& vcpu, u64 groups) {
-    if (groups & ~u64{abi::kGroupAll}) return {Error::bad_arg, 2};
-    if (vcpu.runner || !vcpu.page) return {Error::busy, 0};
-    take_off(vcpu);
-    return {};
-}
-
 void guest_bind_page(Vcpu& vcpu, Phys at) {
     auto* page = static_cast<VcpuPage*>(machine::to_virt(at));
     page->version = abi::kVersion;
@@ -550,18 +452,5 @@ void guest_bind_page(Vcpu& vcpu, Phys at) {
 bool guest_stocked(const Vcpu&) { return true; }
 void guest_stock(Vcpu&) {}
 Status guest_translate(Vcpu&, u32, u64, u64, u64, u64&) { return Error::unsupported; }
-
-void guest_destroy(Vcpu& vcpu) {
-    if (vcpu.runner) stop(*vcpu.runner);
-    if (vcpu.page) take_off(vcpu);
-}
-
-void guest_lose_reference(Slot& slot) {
-    auto& vcpu = *reinterpret_cast<Vcpu*>(align_down(reinterpret_cast<u64>(&slot), u64{1} << (Pool::order_of<Vcpu>() + Pool::kUnitShift)));
-    if (vcpu.runner) stop(*vcpu.runner);
-    if (vcpu.page) take_off(vcpu);
-    if (&slot == &vcpu.refs[Vcpu::ref_page]) vcpu.page = nullptr;
-    if (&slot == &vcpu.refs[Vcpu::ref_space]) vcpu.space = nullptr;
-}
 
 }  // namespace twain::kernel

@@ -21,7 +21,7 @@ struct Regime {
     using UserTable = reg::VTTBR_EL2;  // of processes and guests: table and VMID
     using TimerControl = reg::CNTHP_CTL_EL2;
     using TimerCompare = reg::CNTHP_CVAL_EL2;
-    static constexpr u32 abi::BootInfo::* kTimerIntid = &abi::BootInfo::timer_hyp_intid;
+    static constexpr u32 abi::BootInfo::*kTimerIntid = &abi::BootInfo::timer_hyp_intid;
 
     // Attributes of the kernel's own tables (stage 1, EL2: bit 54 XN, AP[2] bit 7, AP[1] res1).
     static constexpr u64 kNormal = 0x400 | 0x300 | 0 << 2;  // AF, inner shareable, MAIR index 0
@@ -36,6 +36,9 @@ struct Regime {
 
     static constexpr u64 kCptrBase = 0x33ff & ~(u64{1} << 10);  // SVE, SME and the rest trapped as RES1 says
     static constexpr u64 kCptrFpTrap = u64{1} << 10;
+    static constexpr bool kVmmInjects = false;
+    static constexpr u64 kGroupsInCore = abi::kGroupAll;
+
     static void trap_fp(bool trap) { reg::CPTR_EL2::write(kCptrBase | (trap ? kCptrFpTrap : 0)); }
     static void enable_gic() {
         reg::ICC_SRE_EL2::write(0xf);
@@ -58,8 +61,8 @@ struct TableFormat {
 
 inline constexpr u64 kHcrHost = u64{1} << 31 | 1u << 27 | 1u << 12 | 1u << 5 | 1u << 4 | 1u << 3 | 1u;
 // RW, TACR, TIDCP, TSC, TSW, TID3, TID1, TWI, BSU inner, FB, AMO, IMO, FMO, SWIO, VM
-inline constexpr u64 kHcrGuest = u64{1} << 31 | 1u << 21 | 1u << 20 | 1u << 19 | 1u << 22 | 1u << 18 | 1u << 16 | 1u << 13 |
-                                 1u << 10 | 1u << 9 | 1u << 5 | 1u << 4 | 1u << 3 | 1u << 1 | 1u;
+inline constexpr u64 kHcrGuest = u64{1} << 31 | 1u << 21 | 1u << 20 | 1u << 19 | 1u << 22 | 1u << 18 | 1u << 16 |
+                                 1u << 13 | 1u << 10 | 1u << 9 | 1u << 5 | 1u << 4 | 1u << 3 | 1u << 1 | 1u;
 // What of SCTLR_EL1 acts on processes under TGE: UCI, UCT, DZE on, nTWE, nTWI, SA0, little endian.
 inline constexpr u64 kSctlrEl1Host = 0x30d0'0800 | 1 << 26 | 1 << 18 | 1 << 16 | 1 << 15 | 1 << 14 | 1 << 4;
 inline constexpr u64 kCntkctlHost = 3;  // EL0 reads both counters, sets no timer

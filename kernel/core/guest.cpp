@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Twain authors
+//
+// Who runs which vCPU, who sleeps, and who is kicked. Its registers are the architecture's.
+#include "kernel/core/guest.hpp"
+
+#include "kernel/core/ipc.hpp"
+#include "kernel/core/pool.hpp"
+#include "kernel/core/scheduler.hpp"
+#include "switch.hpp"
+
+namespace twain::kernel {
+
+namespace {
+
+// Off whatever core holds it. Structure lock.
+void take_off(Vcpu& vcpu) {
+    if (vcpu.live == Vcpu::kNowhere) return;
+    run_on(
+        vcpu.live,
+        [](void* argument) {
+            Cpu& cpu = machine::cpu();
+            if (cpu.loaded == argument) guest_unload(cpu);
+        },
+        &vcpu);
+}
+
+// Nobody runs it, and no core holds it any more. Structure lock.
+void release(Vcpu& vcpu) {
+    if (vcpu.runner) stop(*vcpu.runner);
+    if (vcpu.page) take_off(vcpu);
+}
+
+// The thread is the one that runs the vCPU, or is told that it cannot be.
+bool claim(Vcpu& vcpu, Thread& self) {
+    Thread* nobody = nullptr;
+    if (vcpu.page && vcpu.space &&
+        __atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        return true;
+    }
+    self.set_result(Status(Error::busy).tag());
+    return false;
+}
+
+void begin(Cpu& cpu, Thread& self, Vcpu& vcpu) {
+    self.vcpu = &vcpu;
+    self.state = State::guest;
+    machine::leave_thread(cpu, self);
+    guest_enter(cpu, self);
+}
+
+}  // namespace
+
+void sys_vcpu_run(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(abi::Type::vcpu, abi::rights::vcpu_run)) [[unlikely]] {
+        const Error error = !cap.head                       ? Error::bad_slot
+                            : cap.type() == abi::Type::vcpu ? Error::rights
+                                                            : Error::bad_type;
+        self.set_result(Status(error).tag());
+        return;
+    }
+    Vcpu& vcpu = cap.object<Vcpu>();
+    if (vcpu.live == cpu.id || vcpu.live == Vcpu::kNowhere) [[likely]] {
+        if (claim(vcpu, self)) begin(cpu, self, vcpu);
+        return;
+    }
+    // Another core holds its registers. Waiting for the lock may have stopped this thread, or taken the vCPU away.
+    const StructureLock lock;
+    if (cpu.current != &self) return;
+    if (self.cspace->load(self.frame.x[0]).head != cap.head) {
+        self.set_result(Status(Error::bad_slot).tag());
+        return;
+    }
+    if (!claim(vcpu, self)) return;
+    take_off(vcpu);
+    begin(cpu, self, vcpu);
+}
+
+void guest_finish(Cpu& cpu, Thread& thread, u64 tag) {
+    guest_abandon(thread, tag);
+    cpu.frame = &thread.frame;
+}
+
+void guest_abandon(Thread& thread, u64 tag) {
+    Vcpu& vcpu = *thread.vcpu;
+    vcpu.sleeping = false;
+    thread.vcpu = nullptr;
+    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
+    thread.frame.x[0] = 0;
+    thread.set_result(tag);
+}
+
+void guest_wake(Cpu& cpu, Thread& thread) {
+    Vcpu& vcpu = *thread.vcpu;
+    if (machine::kVmmInjects) __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
+    if (!vcpu.sleeping) return;
+    vcpu.sleeping = false;
+    disarm(cpu, thread);
+    make_ready(cpu, thread);
+}
+
+Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason) {
+    if (reason > abi::vcpu::kKickExit) return {Error::bad_arg, 2};
+    if (reason == abi::vcpu::kKickExit) __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
+    machine::barrier();
+    Thread* runner = __atomic_load_n(&vcpu.runner, __ATOMIC_ACQUIRE);
+    if (!runner) return {};
+    if (runner->core == cpu.id) {
+        guest_wake(cpu, *runner);
+    } else {
+        post_mail(*runner);
+    }
+    return {};
+}
+
+Status guest_sync(Vcpu& vcpu, u64 groups) {
+    if (groups & ~u64{abi::kGroupAll}) return {Error::bad_arg, 2};
+    if (vcpu.runner || !vcpu.page) return {Error::busy, 0};
+    if (groups & machine::kGroupsInCore) take_off(vcpu);
+    return {};
+}
+
+void guest_destroy(Vcpu& vcpu) { release(vcpu); }
+
+void guest_lose_reference(Slot& slot) {
+    Vcpu& vcpu = Pool::holder<Vcpu>(&slot);
+    release(vcpu);
+    if (&slot == &vcpu.refs[Vcpu::ref_page]) vcpu.page = nullptr;
+    if (&slot == &vcpu.refs[Vcpu::ref_space]) vcpu.space = nullptr;
+}
+
+}  // namespace twain::kernel
