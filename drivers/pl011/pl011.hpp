@@ -114,34 +114,31 @@ public:
         return work;
     }
 
-    // Ring to device. What the FIFO does not take stays in `pending_`; the transmit interrupt asks for more. The
-    // flags are read once for a whole FIFO if it is empty: a register access costs more than all the rest.
+    // Ring to device. What the FIFO does not take stays in the ring, for a successor should we die; the transmit interrupt
+    // asks for more. The flags are read once for a whole FIFO if it is empty: a register access costs more than all the
+    // rest.
     Work transmit(ring::ByteConsumer& ring) {
         Work work;
-        unsigned room = 0;
-        for (unsigned sent = 0; sent < kFifoDepth; ++sent) {
-            if (next_ == filled_) {
-                const auto read = ring.read(pending_);
-                work.bell = work.bell || read.bell;
-                next_ = 0;
-                filled_ = read.bytes;
-                if (filled_ == 0) {
-                    set_mask(mask_ & ~kIntTransmit);
-                    work.again = !ring.wait_for_data();
-                    return work;
-                }
-            }
+        std::array<char, kFifoDepth> bytes{};
+        const std::size_t count = ring.peek(bytes);
+        if (count == 0) {
+            set_mask(mask_ & ~kIntTransmit);
+            work.again = !ring.wait_for_data();
+            return work;
+        }
+        std::size_t sent = 0;
+        for (unsigned room = 0; sent < count; --room) {
             room = room != 0 ? room : transmit_room();
             if (room == 0) {
                 set_mask(mask_ | kIntTransmit);
-                return work;
+                break;
             }
-            bus_.write(reg::kData, static_cast<unsigned char>(pending_[next_++]));
-            --room;
-            ++counters_.sent;
-            work.moved = true;
+            bus_.write(reg::kData, static_cast<unsigned char>(bytes[sent++]));
         }
-        work.again = true;
+        work.bell = ring.release(sent);
+        work.moved = sent != 0;
+        work.again = sent == count;  // there may be more
+        counters_.sent += sent;
         return work;
     }
 
@@ -168,9 +165,6 @@ private:
 
     Bus bus_;
     std::uint32_t mask_ = 0;
-    std::array<char, kFifoDepth> pending_{};
-    std::size_t next_ = 0;
-    std::size_t filled_ = 0;
     Counters counters_;
 };
 

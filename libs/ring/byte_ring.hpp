@@ -66,18 +66,26 @@ public:
     };
     // Copies at most buffer.size() bytes out of the ring.
     Read read(std::span<char> buffer) {
+        const std::size_t count = peek(buffer);
+        return {count, release(count)};
+    }
+    // The same, but they stay in the ring until they are released: what a consumer has not finished with when it dies is
+    // there for its successor.
+    std::size_t peek(std::span<char> buffer) {
         const std::uint64_t filled = index_.available();
         const std::size_t count = buffer.size() < filled ? buffer.size() : static_cast<std::size_t>(filled);
         if (count == 0) {
-            return {};
+            return 0;
         }
         const std::size_t at = static_cast<std::size_t>(index_.head() & (index_.capacity() - 1));
         const std::size_t room = static_cast<std::size_t>(index_.capacity()) - at;
         const std::size_t first = count < room ? count : room;
         copy_once(buffer.data(), bytes_ + at, first);
         copy_once(buffer.data() + first, bytes_, count - first);
-        return {count, index_.release(count)};
+        return count;
     }
+    // At most what was peeked at. True: ring the producer's bell.
+    bool release(std::size_t count) { return count != 0 && index_.release(count); }
 
     std::uint64_t available() { return index_.available(); }
     bool wait_for_data() { return index_.wait_for_data(); }  // true: empty, sleep until the bell

@@ -174,6 +174,7 @@ int Server::run() {
     if (!add_guests()) {
         return 1;
     }
+    console_.output().put("\r\x1b[K");  // what a predecessor has left unfinished on the terminal
     unsigned turn = 0;
     for (;;) {
         bool moved = pass_keys();

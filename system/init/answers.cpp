@@ -31,6 +31,7 @@ void Supervisor::ps_process(Line& line, Index process) {
     line.text("state", state_name(status.state));
     line.number("faults", status.faults);
     line.number("restarts", status.restarts);
+    tell_restart(line, process);
     line.number("memory", builder_.memory_bytes(process));
     if (const auto pool = builder_.pool(process).stat()) {
         line.number("pool", pool->bytes);

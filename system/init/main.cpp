@@ -9,6 +9,7 @@
 #include "rt/thread.hpp"
 #include "sys/sys.hpp"
 #include "system/init/builder.hpp"
+#include "system/init/log.hpp"
 #include "system/init/supervisor.hpp"
 #include "system/init/tables.hpp"
 

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 //
-// What init does once the system runs: takes faults (only the process that faulted stops), and obeys the control channel,
-// a command line in, one JSON line out:
+// What init does once the system runs: takes faults (only the process that faulted stops), makes drivers and servers again
+// that have died (restart.hpp), and obeys the control channel, a command line in, one JSON line out:
 //
 //   ps             processes: state, faults, restarts, memory, threads
 //   caps [NAME]    every capability and mapping of every process (or of one), as the kernel knows them
 //   stat           time used by cores, processes, vCPUs; exits of the vCPUs
-//   kill NAME      ends a process (or the VMM of guest NAME) and takes everything back
+//   kill NAME      ends a process (or the VMM of guest NAME) and takes everything back; a VMM stays dead
 //   reboot NAME    the same, then makes it again from the tables
 //   log            the kernel's log
 //   off            switches the machine off
 //
 // Answers: {"ok":true,"cmd":...} or {"ok":false,"cmd":...,"error":...}. Besides, on its own account:
-// {"event":"fault",...} and {"event":"failed",...}.
+// {"event":"fault",...}, {"event":"restarted",...} and {"event":"failed",...}. "restart_ms" in an answer or event: it will
+// be made again after that time.
 #pragma once
 
 #include <array>
@@ -25,6 +26,7 @@
 #include "system/init/channel.hpp"
 #include "system/init/command.hpp"
 #include "system/init/json.hpp"
+#include "system/init/restart.hpp"
 
 namespace twain::init {
 
@@ -42,6 +44,7 @@ public:
     void obey(std::string_view line);
     void fault(std::uint64_t badge, const sys::Message& message);
     void take_commands();
+    void restart_due();
 
 private:
     using Line = Json<Channel>;
@@ -53,8 +56,15 @@ private:
         std::string_view view() const { return {text.data(), bytes}; }
     };
     LastWords last_words(tables::Index process, sys::Thread thread, std::uint64_t pc);
+
+    enum class Death { natural, violent };  // violent: somebody ended it
+    bool serves_others(tables::Index process) const;
     bool start(tables::Index process);
     void stop(tables::Index process);
+    bool restart(tables::Index process);
+    void plan_restart(tables::Index process, Death death);
+    void tell_restart(Line& line, tables::Index process) const;
+    void take_uart_back(tables::Index process);
     void report(const Failure& failure, tables::Index process);
     void answer_error(std::string_view command, std::string_view error, std::string_view argument = {});
     void ps();
@@ -74,9 +84,9 @@ private:
     ring::ByteConsumer commands_;
     sys::Notification command_bell_;
     LineReader reader_;
+    RestartPlan plan_;
+    sys::Notification timer_;
+    Milliseconds armed_ = RestartPlan::kNever;  // what timer_ is set to
 };
-
-// Writes a failure into the kernel log: "init: making uart.irq: occupied (argument 3)".
-void log_failure(const Failure& failure);
 
 }  // namespace twain::init

@@ -151,6 +151,32 @@ def test_kill_and_restart_leaks_no_memory(machine):
     assert len(set(free)) == 1
 
 
+@pytest.mark.parametrize("service", ["uart", "serial"])
+def test_a_service_that_dies_is_made_again_and_the_guests_live_on(machine, service):
+    """The driver of the only console, then the console server: killed in the middle of output, again and again."""
+    count = 3
+    before = machine.process(service)["restarts"]
+    begin = machine.session.mark()
+    machine.broker.type("personal", b"count\n")
+    machine.session.wait_for("personal", r".* tick 1", 30, begin)
+    for n in range(count):
+        start = machine.session.mark()
+        answer = machine.session.ask(f"kill {service}")
+        assert answer["ok"] and answer["restart_ms"] > 0
+        machine.session.wait_for("twain", rf'{{"event":"restarted","process":"{service}","restarts":{before + n + 1}}}', 20, start)
+        machine.session.wait_for("personal", r".* tick \d+", 20, start)
+    machine.session.interrupt("personal")
+    for guest in ("business", "personal"):
+        assert machine.sh(guest, "persona")[0] == 0
+    if service == "uart":  # its rings hold what it had not sent
+        ticks = [int(match[1]) for line in machine.broker.lines[begin:] if line.tag == "personal"
+                 and (match := re.fullmatch(r".* tick (\d+)", line.text.rstrip()))]
+        assert ticks == list(range(1, len(ticks) + 1))
+    assert machine.process(service)["state"] == "running" and machine.process(service)["restarts"] == before + count
+    assert machine.process("vmm.personal")["restarts"] == 0
+    test_live_capabilities_are_the_declared_ones(machine)
+
+
 def test_control_socket_from_another_process(machine):
     """`tools/twain ps` and friends, while the system runs here."""
     results = {}

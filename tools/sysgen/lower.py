@@ -97,6 +97,7 @@ class _Lowering:
         config = self.config
         if self._supervised() is not None:
             self.init.capability("events", self._events(self.init), ("wait",), 1)
+            self.init.capability("timer", self._events(self.init), ("arm",), 1, self.init.bit("timer"))
         for process in [*config.drivers, *config.servers]:
             self._start(process, process.name)
         for guest in config.guests:

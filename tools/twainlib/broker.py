@@ -193,6 +193,8 @@ class Broker:
             tap(data)
         for line in self.parser.feed(data):
             self.lines.append(line)
+            if line.tag == SUPERVISOR and "restart" in line.text:
+                self._focus = None  # a console server that was made again gives the keyboard to its first guest
             answer = json_answer(line, self._asked[0].split()[0]) if self._asked else None
             if answer is not None:
                 _, callback = self._asked

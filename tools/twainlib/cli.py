@@ -206,7 +206,7 @@ def parser():
     json_flag(live("ps", commands.ps, "list the processes of the running system", ["ps", "ps --json"]))
     json_flag(live("caps", commands.caps, "dump the live capabilities, from the kernel", ["caps", "caps uart"], "PROCESS", True))
     json_flag(live("stat", commands.stat, "print counters of the running system", ["stat", "stat --json"]))
-    live("kill", commands.kill, "end a process or the VMM of a guest", ["kill business", "kill uart"], "NAME")
+    live("kill", commands.kill, "end a process or the VMM of a guest (a driver or server is made again)", ["kill business", "kill uart"], "NAME")
     live("reboot", commands.reboot, "restart a guest", ["reboot business", "reboot personal --system two-guests"], "NAME")
     live("console", commands.console, "attach this terminal to the running system (Ctrl-A d detaches)",
          ["console", "console personal"], "GUEST", True)

@@ -55,7 +55,8 @@ def _stat(answer):
 
 
 def _changed(answer):
-    return f"{answer.get('process', '')}: {answer.get('state', 'done')}"
+    again = f", made again in {answer['restart_ms']} ms" if "restart_ms" in answer else ""
+    return f"{answer.get('process', '')}: {answer.get('state', 'done')}{again}"
 
 
 def _plain(answer):

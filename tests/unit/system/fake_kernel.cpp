@@ -408,6 +408,17 @@ Status Kernel::system(const Cap& cap, const Regs& in, Regs& out) {
     }
 }
 
+Status Kernel::arm(const Cap& cap, const Regs& in) {
+    if (in.x1 != abi::notification::arm) {
+        return Status{Error::bad_method, 1};
+    }
+    if ((cap.rights & abi::rights::note_arm) == 0) {
+        return Status{Error::rights};
+    }
+    armed = in.x2;
+    return {};
+}
+
 Regs Kernel::invoke(const Regs& in) {
     Regs out;
     if (++invokes == fail_at) {
@@ -429,6 +440,7 @@ Regs Kernel::invoke(const Regs& in) {
         case abi::Type::thread: status = thread(cap, in, out); break;
         case abi::Type::system: status = system(cap, in, out); break;
         case abi::Type::sched: status = Status{}; break;
+        case abi::Type::notification: status = arm(cap, in); break;
         default: break;
     }
     out.x1 = status.tag();

@@ -61,6 +61,7 @@ public:
     std::string log;
     std::optional<std::uint64_t> power;
     int uart_kernel = 1;
+    std::uint64_t armed = abi::kForever;  // deadline of the last timer that was set
     std::uint64_t invokes = 0;
     std::uint64_t fail_at = 0;  // the number of the invoke that fails (1..)
     std::uint64_t next_wait_bits = 0;
@@ -75,6 +76,7 @@ private:
     sys::Status space(const Cap& cap, const sys::Regs& in);
     sys::Status thread(const Cap& cap, const sys::Regs& in, sys::Regs& out);
     sys::Status system(const Cap& cap, const sys::Regs& in, sys::Regs& out);
+    sys::Status arm(const Cap& cap, const sys::Regs& in);
     sys::Status put(Slots& slots, std::uint64_t slot, Cap cap, const Cap& parent, unsigned argument);
     bool has_children(std::uint64_t id) const;
     void revoke(std::uint64_t id);

@@ -137,6 +137,7 @@ private:
                      {file, 0, round_up(20'000, kPage), tables::kMapBase + (32 << 20), mem_read, "kernel"}};
         settings_ = {{"name", "x"}};
         init_caps_ = {{0, init_events, note_wait, 0, "events", 1},
+                      {0, init_events, note_arm, 4, "timer", 1},
                       {0, uart_events, note_signal, 8, "supervisor.out.bell", 1},
                       {0, uart_events, note_signal, 16, "supervisor.in.bell", 1},
                       {0, uart_cspace, cspace_inspect, 0, "uart.cspace", 1}};
@@ -546,6 +547,107 @@ TEST_CASE("supervisor: a fault stops one process, and says which and why") {
     CHECK(console.read().find("\"state\":\"running\"") != std::string::npos);
     supervisor.obey("ps");
     CHECK(console.read().find("\"faults\":1,\"restarts\":1") != std::string::npos);
+}
+
+TEST_CASE("supervisor: a driver that dies is made again, later each time") {
+    World w;
+    Builder builder{w.system, w.boot, w.windows};
+    REQUIRE_FALSE(builder.create_system());
+    Supervisor supervisor{builder};
+    supervisor.attach();
+    supervisor.start_all();
+    ConsoleEnd console{w};
+    const auto die = [&] {
+        const auto thread = builder.object_id(11);
+        supervisor.fault(1, sys::message(static_cast<std::uint32_t>(abi::FaultKind::data), 0, 0, 0, 0, thread));
+        supervisor.restart_due();
+        return console.read();
+    };
+    const auto pass = [&](std::uint64_t ms) {
+        sys::fake_now += sys::to_ticks(ms * 1'000'000, sys::ticks_per_second());
+        supervisor.restart_due();
+    };
+    std::uint64_t delay = RestartPlan::kFirst;
+    for (unsigned i = 1; i <= 15; ++i) {
+        CHECK(die().find(",\"restart_ms\":" + std::to_string(delay) + "}\n") != std::string::npos);
+        CHECK(builder.status(0).state == ProcessState::faulted);
+        CHECK(w.kernel.uart_kernel == 1);  // who else would say what is wrong?
+        CHECK(w.kernel.armed == sys::after_ms(delay));
+        pass(delay - 1);
+        CHECK(console.read().empty());
+        pass(1);
+        CHECK(console.read() ==
+              "{\"event\":\"restarted\",\"process\":\"uart\",\"restarts\":" + std::to_string(i) + "}\n");
+        CHECK(builder.status(0).state == ProcessState::running);
+        CHECK(w.kernel.uart_kernel == 0);
+        CHECK(w.kernel.armed == abi::kForever);
+        delay = std::min<std::uint64_t>(2 * delay, RestartPlan::kLast);
+    }
+    CHECK(delay == RestartPlan::kLast);
+    pass(RestartPlan::kHealthy);
+    CHECK(die().find("\"restart_ms\":" + std::to_string(RestartPlan::kFirst)) != std::string::npos);
+
+    supervisor.obey("ps");
+    CHECK(console.read().find("\"state\":\"faulted\",\"faults\":16,\"restarts\":15,\"restart_ms\":10,") !=
+          std::string::npos);
+    supervisor.obey("reboot uart");  // by hand, before its time: once, not twice
+    CHECK(console.read().find("\"restarts\":16}") != std::string::npos);
+    pass(RestartPlan::kLast);
+    CHECK(console.read().empty());
+}
+
+TEST_CASE("supervisor: a driver that is killed is made again, a VMM is not") {
+    World w;
+    Builder builder{w.system, w.boot, w.windows};
+    REQUIRE_FALSE(builder.create_system());
+    Supervisor supervisor{builder};
+    supervisor.attach();
+    supervisor.start_all();
+    ConsoleEnd console{w};
+    const auto pass = [&](std::uint64_t ms) {
+        sys::fake_now += sys::to_ticks(ms * 1'000'000, sys::ticks_per_second());
+        supervisor.restart_due();
+        return console.read();
+    };
+    for (unsigned i = 0; i < 20; ++i) {  // a person's doing says nothing about its health
+        supervisor.obey("kill uart");
+        CHECK(console.read().find("\"state\":\"killed\",\"restarts\":" + std::to_string(i) + ",\"restart_ms\":10}") !=
+              std::string::npos);
+        CHECK(pass(RestartPlan::kFirst).find("\"event\":\"restarted\"") != std::string::npos);
+    }
+    supervisor.obey("kill g");
+    CHECK(console.read().find("restart_ms") == std::string::npos);
+    CHECK(pass(RestartPlan::kHealthy).empty());
+    CHECK(builder.status(1).state == ProcessState::killed);
+    CHECK(builder.status(0).state == ProcessState::running);
+}
+
+TEST_CASE("supervisor: a driver that cannot be made again is tried again, later each time") {
+    World w;
+    Builder builder{w.system, w.boot, w.windows};
+    REQUIRE_FALSE(builder.create_system());
+    Supervisor supervisor{builder};
+    supervisor.attach();
+    supervisor.start_all();
+    ConsoleEnd console{w};
+    supervisor.obey("kill uart");
+    console.read();
+    const std::uint64_t program = w.boot.modules[0].bytes;
+    w.boot.modules[0].bytes = 4000;
+    std::uint64_t delay = RestartPlan::kFirst;
+    for (unsigned i = 0; i < 5; ++i) {
+        sys::fake_now += sys::to_ticks(delay * 1'000'000, sys::ticks_per_second());
+        supervisor.restart_due();
+        const std::string line = console.read();
+        CHECK(std::count(line.begin(), line.end(), '\n') == 1);
+        CHECK(line.find("\"event\":\"failed\",\"process\":\"uart\"") != std::string::npos);
+        CHECK(w.kernel.uart_kernel == 1);
+        delay = RestartPlan::kFirst << i;
+    }
+    w.boot.modules[0].bytes = program;
+    sys::fake_now += sys::to_ticks(delay * 1'000'000, sys::ticks_per_second());
+    supervisor.restart_due();
+    CHECK(console.read().find("\"event\":\"restarted\"") != std::string::npos);
 }
 
 TEST_CASE("supervisor: a program's last words are reported, wherever they claim to be") {

@@ -136,6 +136,26 @@ TEST_CASE("pl011: output waits for the transmit interrupt when the FIFO is full 
     CHECK((device.mask & kIntTransmit) == 0);
 }
 
+TEST_CASE("pl011: what a driver that dies has not sent, its successor sends") {
+    Device device;
+    Ring memory(128);
+    ring::ByteProducer producer(memory.memory());
+    std::string text;
+    for (unsigned i = 0; i < 90; ++i) {
+        text.push_back(static_cast<char>('!' + i));
+    }
+    CHECK(producer.write(text).bytes == text.size());
+    for (unsigned life = 0; life < 20; ++life) {
+        ring::ByteConsumer consumer(memory.memory());
+        Uart uart{Bus{&device}};
+        uart.start();
+        device.fifo_space = 16;
+        while (uart.transmit(consumer).again) {
+        }
+    }
+    CHECK(device.output == text);
+}
+
 TEST_CASE("pl011: a device that always has input is read a FIFO at a time") {
     Device device;
     device.never_empty = true;
