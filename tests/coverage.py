@@ -96,7 +96,7 @@ TABLE = {
                        unit=("descriptors are as large as alignment and length allow", "a page table is a map from pages to pages")),
     "mapping.protect": Entry("bad_arg rights", "more less execute inspect block preempted remote",
                              {}, ("rights change in place",)),
-    "thread.configure": Entry("rights busy bad_slot bad_type dying depth bad_arg occupied", "all_or_nothing"),
+    "thread.configure": Entry("rights busy bad_slot bad_type dying depth bad_arg occupied", "all_or_nothing exhausted_sched"),
     "thread.start": Entry("rights busy bad_arg", "runs registers_zero remote"),
     "thread.stop": Entry("rights", "stops twice queued_caller served_caller server waiter runs_guest remote remote_caller "
                                    "remote_server", unit=("stop undoes whatever a thread waits for",)),
@@ -138,7 +138,7 @@ TABLE = {
     "vcpu.posted": Entry("", "delivered retired priority many notify no_such_interrupt picture",
                          unit=("no posted interrupt is lost, doubled or reordered against priority",)),
     "vcpu.recalled": Entry("", "pending", unit=("recall takes back what is pending, not what is active",)),
-    "sched.budget": Entry("", "hard_limit rest_for_others background background_is_lowest remote"),
+    "sched.budget": Entry("", "hard_limit rest_for_others background background_is_lowest remote in_any_window all_of_it"),
     # removing an object while it is in use
     "thread.remove": Entry("", "running caller remote remote_server",
                            unit=("a thread that is removed is gone from every queue",)),

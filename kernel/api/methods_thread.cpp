@@ -172,10 +172,7 @@ Status set_sched(Invocation& call, Sched& sched, unsigned first) {
     constexpr Ticks kLongest = Ticks{1} << 48;
     if (period > kLongest) return {Error::bad_arg, first + 1};
     if (period && (budget == 0 || budget > period)) return {Error::bad_arg, first};
-    sched.budget = period ? budget : machine::ns_to_ticks(10'000'000);
-    sched.period = period;
-    sched.left = sched.budget;
-    sched.renew = 0;
+    sched.budget.set(period ? budget : machine::ns_to_ticks(kSliceNs), period);
     sched.exhausted = false;
     sched.priority = static_cast<u8>(param);
     sched.core = static_cast<u8>(core);
@@ -292,8 +289,8 @@ Status invoke_sched(Invocation& call, u32 method) {
     }
     if (method != abi::sched::stat) return {Error::bad_method, 1};
     call.result(2, sched.used);
-    call.result(3, sched.budget);
-    call.result(4, sched.period);
+    call.result(3, sched.budget.amount());
+    call.result(4, sched.budget.period());
     call.result(5, sched.priority);
     call.result(6, sched.core);
     return {};

@@ -4,6 +4,7 @@
 // The root task: the kernel gives it everything, once, and the rest of the system is its business.
 #include "kernel/arch/aarch64/boot.hpp"
 #include "kernel/core/create.hpp"
+#include "kernel/core/scheduler.hpp"
 #include "kernel/core/log.hpp"
 #include "machine.hpp"
 
@@ -124,7 +125,7 @@ void start_root(Cpu& cpu, Phys boot_page) {
     if (!space.init(abi::SpaceKind::host)) panic("no memory for the root task", 0);
     Slot& space_slot = root.give(abi::kRootSpace, space, &pool_slot);
     auto& sched = root.object<Sched>();
-    sched.budget = sched.left = machine::ns_to_ticks(10'000'000);
+    sched.budget.set(machine::ns_to_ticks(kSliceNs), 0);
     sched.priority = kRootPriority;
     Slot& sched_slot = root.give(abi::kRootSched, sched, &pool_slot);
     auto& thread = root.object<Thread>();

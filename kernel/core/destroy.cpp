@@ -49,6 +49,7 @@ void destroy_object(Object& object) {
             stop(static_cast<Thread&>(object));
             machine::forget_thread(static_cast<Thread&>(object));
             break;
+        case Type::sched: drain(static_cast<Sched&>(object)); break;
         case Type::endpoint: drain(static_cast<Endpoint&>(object)); break;
         case Type::reply: drain(static_cast<Reply&>(object)); break;
         case Type::notification: drain(static_cast<Notification&>(object)); break;

@@ -39,10 +39,11 @@ Status send_reply(Cpu& cpu, Reply& reply, Thread& sender);
 // Structure lock.
 void stop(Thread& thread);
 
-// Ends all waiting at an endpoint, a reply or a notification that goes away. Structure lock.
+// Ends all waiting at an endpoint, a reply, a notification or for a budget that goes away. Structure lock.
 void drain(Endpoint& endpoint);
 void drain(Reply& reply);
 void drain(Notification& note);
+void drain(Sched& sched);
 
 // The thread loses the notification that it is bound to or waits for. Structure lock.
 void leave_notification(Thread& waiter);

@@ -5,6 +5,7 @@
 // a local call lends the caller's to the server.
 #pragma once
 
+#include "kernel/core/budget.hpp"
 #include "kernel/core/slot.hpp"
 #include "kernel/core/timer.hpp"
 
@@ -12,17 +13,14 @@ namespace twain::kernel {
 
 class Thread;
 
-class Sched : public Object, public TimerOf<Timer::Kind::sched> {  // the timer: replenishment
+class Sched : public Object, public TimerOf<Timer::Kind::sched> {  // the timer: when a piece of the budget comes back
 public:
     static constexpr Type kType = Type::sched;
 
-    Ticks budget;
-    Ticks period;     // 0: no limit, a slice for taking turns
-    Ticks left;
-    Ticks used;
-    Ticks renew;      // when the budget is full again
     Thread* bound;    // whose own it is
     Thread* user;     // who runs on it, or waits to
+    Ticks used;
+    Budget budget;    // without a limit: a slice for taking turns
     u8 priority;
     u8 core;
     bool hard;

@@ -12,22 +12,19 @@ namespace twain::kernel {
 
 namespace {
 
-constexpr Ticks kSliceNs = 10'000'000;  // turn taking among threads without a limit
-
 void requeue_level(Cpu& cpu, Thread& thread) {
     if (!thread.linked()) return;
     remove_ready(cpu, thread);
     make_ready(cpu, thread);
 }
 
-void exhaust(Cpu& cpu, Sched& sched, Ticks now) {
-    if (sched.period == 0) {
-        sched.left = machine::ns_to_ticks(kSliceNs);
+void exhaust(Cpu& cpu, Sched& sched) {
+    if (!sched.budget.limited()) {
+        sched.budget.refill();
         return;
     }
     sched.exhausted = true;
-    if (sched.renew <= now) sched.renew = now + sched.period;
-    if (!sched.armed()) cpu.timers.insert(sched, sched.renew);
+    if (!sched.armed()) cpu.timers.insert(sched, sched.budget.next());
     // A server that has been working on its caller's time goes on with its own.
     Thread* user = sched.user;
     if (sched.hard && user && user->sched && user->sched != &sched && user->sched->user == user) {
@@ -37,8 +34,11 @@ void exhaust(Cpu& cpu, Sched& sched, Ticks now) {
 }
 
 void replenish(Cpu& cpu, Sched& sched, Ticks now) {
-    sched.left = sched.budget;
-    sched.renew = now + sched.period;
+    sched.budget.collect(now);
+    if (sched.budget.empty()) {  // it has paid for an over-run
+        cpu.timers.insert(sched, sched.budget.next());
+        return;
+    }
     sched.exhausted = false;
     Thread* user = sched.user;
     if (user && user->runnable() && user != cpu.current) {
@@ -96,23 +96,20 @@ void remove_ready(Cpu& cpu, Thread& thread) {
 
 void charge(Cpu& cpu, Ticks now) {
     Sched* sched = cpu.sched;
-    if (sched) {
-        const Ticks spent = now - cpu.since;
-        sched->used += spent;
-        if (spent < sched->left) {
-            sched->left -= spent;
-        } else {
-            sched->left = 0;
-            exhaust(cpu, *sched, now);
-        }
-    }
+    const Ticks from = cpu.since;
     cpu.since = now;
+    if (!sched) return;
+    sched->used += now - from;
+    if (sched->exhausted && !sched->hard) return;  // in the background: nobody's budget
+    sched->budget.collect(now);
+    sched->budget.spend(from, now - from);
+    if (sched->budget.empty()) exhaust(cpu, *sched);
 }
 
 void program_timer(Cpu& cpu) {
     Ticks next = cpu.timers.next();
     if (cpu.sched && cpu.sched->runnable() && !cpu.sched->exhausted) {
-        const Ticks end = cpu.since + cpu.sched->left;
+        const Ticks end = cpu.since + cpu.sched->budget.left();
         if (end < next) next = end;
     }
     machine::set_timer(next);
@@ -131,9 +128,7 @@ void reconfigure(Sched& sched, const Sched& wanted) {
             Sched& changed = work.sched;
             if (cpu.sched == &changed) charge(cpu, machine::now());
             cpu.timers.remove(changed);
-            changed.budget = changed.left = work.wanted.budget;
-            changed.period = work.wanted.period;
-            changed.renew = 0;
+            changed.budget = work.wanted.budget;
             changed.exhausted = false;
             changed.priority = work.wanted.priority;
             changed.hard = work.wanted.hard;
@@ -220,7 +215,7 @@ void on_timer(Cpu& cpu) {
     if (current && current->active) {
         Sched& sched = *current->active;
         // The end of a slice: the next of the same level has its turn.
-        const bool turn = cpu.sched == &sched && (sched.exhausted || sched.left == machine::ns_to_ticks(kSliceNs));
+        const bool turn = cpu.sched == &sched && (sched.exhausted || sched.budget.full());
         if (turn || cpu.sched != &sched) {
             leave_current(cpu);
             make_ready(cpu, *current);

@@ -8,6 +8,8 @@
 
 namespace twain::kernel {
 
+inline constexpr Ticks kSliceNs = 10'000'000;  // turn taking among threads without a limit
+
 // Puts a thread that has become ready into its core's queue (this core's). Sets the reschedule hazard if it
 // should run before the current one. A thread without a scheduling context waits until it is given one.
 void make_ready(Cpu& cpu, Thread& thread, bool front = false);

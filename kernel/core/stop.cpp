@@ -155,6 +155,11 @@ void drain(Notification& note) {
     if (note.waiter) leave_notification(*note.waiter);
 }
 
+void drain(Sched& sched) {
+    run_on(
+        sched.core, [](void* argument) { machine::cpu().timers.remove(*static_cast<Sched*>(argument)); }, &sched);
+}
+
 void detach_sched(Thread& thread) {
     stop(thread);
     Sched* sched = thread.sched;
@@ -169,7 +174,6 @@ void detach_sched(Thread& thread) {
                 charge(cpu, machine::now());
                 cpu.sched = nullptr;
             }
-            cpu.timers.remove(gone);
             if (Thread* user = gone.user; user && user->active == &gone) {
                 if (cpu.current == user) {
                     leave_current(cpu);

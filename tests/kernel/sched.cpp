@@ -39,14 +39,16 @@ void arguments() {
     need(make(kPool, to, 500, 1000, abi::sched::kHardLimit | 9));
     const sys::Sched sched{to};
     const auto stat = sched.stat();
-    check("sched.stat/values", stat->used == 0 && stat->budget == 500 && stat->period == 1000 && stat->priority == 9 && stat->core == 0);
+    check("sched.stat/values",
+          stat->used == 0 && stat->budget == 500 && stat->period == 1000 && stat->priority == 9 && stat->core == 0);
     const sys::Sched bind_only{scratch.copy(to, rights::sched_bind)};
     expect("sched.configure/rights", Error::rights, bind_only.configure(0, 0, {}));
     expect("sched.stat/rights", Error::rights, bind_only.stat().status());
     expect("sched.configure/bad_arg", Error::bad_arg, sched.configure(0, 10, {}));
     expect("sched.configure/bad_arg", Error::bad_arg, sched.configure(11, 10, {}));
     expect("sched.configure/bad_arg", Error::bad_arg, sched.configure(0, 0, {64, 0, false}));
-    expect("sched.configure/bad_arg", Error::bad_arg, sched.configure(0, 0, {1, static_cast<std::uint8_t>(cores()), false}));
+    expect("sched.configure/bad_arg", Error::bad_arg,
+           sched.configure(0, 0, {1, static_cast<std::uint8_t>(cores()), false}));
     check("sched.configure/bad_changes_nothing", sched.stat()->budget == 500 && sched.stat()->priority == 9);
     expect("sched.method/bad_method", Error::bad_method, status(to, kNoMethod));
 }
@@ -114,23 +116,71 @@ void budgets() {
     check("sched.budget/background_is_lowest", idle.sched.stat()->used - alone > ms(35));
 }
 
+// Runs of 0.4 ms with pauses: never more than the budget in one period, wherever that begins.
+void pieces() {
+    Scratch scratch;
+    Worker bursts(scratch,
+                  [](Worker& self) {
+                      for (;;) {
+                          const u64 end = sys::now() + self.word[1];
+                          while (sys::now() < end) {
+                          }
+                          (void)sys::Notification{self.slots[0]}.wait();
+                      }
+                  },
+                  {.priority = 40, .sched = scratch.sched(40, 0, ms(1), ms(10), true).slot});
+    const sys::Notification again = scratch.notification();
+    bursts.slots[0] = again.slot;
+    bursts.word[1] = ms(1) * 4 / 10;
+    need(bursts.start());
+    u64 used[64] = {}, most = 0;
+    for (unsigned i = 0; i < 64; ++i) {  // a picture each millisecond
+        pause(1000);
+        (void)again.signal();
+        used[i] = bursts.sched.stat()->used;
+        if (i >= 10 && used[i] - used[i - 10] > most) most = used[i] - used[i - 10];
+    }
+    check("sched.budget/in_any_window", most <= ms(1) + ms(1) / 10);  // pictures are not exactly a millisecond apart
+    check("sched.budget/all_of_it", used[63] >= ms(4));
+}
+
+// An exhausted context that is given to another thread wakes that one when its time comes.
+void inherited() {
+    Scratch scratch;
+    const sys::Sched sched = scratch.sched(40, 0, ms(1), ms(20), true);
+    const sys::Sched other = scratch.sched(40);
+    Worker first(scratch, spin, {.sched = sched.slot}), second(scratch, spin, {.sched = other.slot});
+    need(first.start());
+    pause(3000);
+    need(kSelf.remove(first.thread.slot));
+    const sys::Thread heir = second.thread;
+    need(heir.configure({}, {}, {}, sched, {}));
+    need(second.start());
+    check("thread.configure/exhausted_sched", second.word[0] == 0);
+    check("thread.configure/exhausted_sched", wait_for([&] { return second.word[0] > 0; }));
+}
+
 // A call made on a budget that ends during the service: the server, with time of its own, ends it.
 void donated() {
     Scratch scratch;
     const sys::Endpoint endpoint = scratch.endpoint();
-    Worker server(scratch, [](Worker& self) {
-        sys::Received in = sys::Endpoint{self.slots[0]}.wait();
-        for (;;) {
-            const u64 end = sys::now() + in.message.word[0];
-            while (sys::now() < end) {
-            }
-            in = sys::Endpoint{self.slots[0]}.reply_wait(sys::message(1));
-        }
-    }, {.priority = 30});
-    Worker client(scratch, [](Worker& self) {
-        self.word[0] = sys::Endpoint{self.slots[0]}.call(sys::message(1, self.word[1])).tag;
-        for (;;) self.word[2].fetch_add(1);
-    }, {.priority = 40, .sched = scratch.sched(40, 0, ms(1), ms(50), true).slot});
+    Worker server(scratch,
+                  [](Worker& self) {
+                      sys::Received in = sys::Endpoint{self.slots[0]}.wait();
+                      for (;;) {
+                          const u64 end = sys::now() + in.message.word[0];
+                          while (sys::now() < end) {
+                          }
+                          in = sys::Endpoint{self.slots[0]}.reply_wait(sys::message(1));
+                      }
+                  },
+                  {.priority = 30});
+    Worker client(scratch,
+                  [](Worker& self) {
+                      self.word[0] = sys::Endpoint{self.slots[0]}.call(sys::message(1, self.word[1])).tag;
+                      for (;;) self.word[2].fetch_add(1);
+                  },
+                  {.priority = 40, .sched = scratch.sched(40, 0, ms(1), ms(50), true).slot});
     server.slots[0] = client.slots[0] = endpoint.slot;
     client.word[1] = ms(4);
     need(server.start());
@@ -175,6 +225,8 @@ void test_sched() {
     priorities();
     yielding();
     budgets();
+    pieces();
+    inherited();
     donated();
     core_changes();
 }

@@ -73,10 +73,10 @@ TEST_CASE("an exhausted budget: hard stands still, soft runs in the background, 
         REQUIRE(w.cpu().current == &other);
         REQUIRE(limited.linked() != hard);
         w.check();
-        w.pass(9'000);
+        w.pass(8'999);
         REQUIRE(w.cpu().current == &other);
-        w.pass(1'000);
-        REQUIRE(w.cpu().current == &limited);  // full again
+        w.pass(1);
+        REQUIRE(w.cpu().current == &limited);  // full again, one period after it began
         REQUIRE(limited.sched->used == 1000);
         w.pass(500);
         charge(w.cpu(), machine::now());
@@ -92,10 +92,80 @@ TEST_CASE("in the background an exhausted thread uses idle time") {
     w.pass(1000);
     REQUIRE(w.cpu().current == &limited);
     REQUIRE(limited.active->level() == 0);
-    w.pass(9'999);
+    w.pass(8'999);
     REQUIRE(limited.active->level() == 0);
     w.pass(1);
     REQUIRE(limited.active->level() == 9);
+    w.check();
+}
+
+TEST_CASE("what was used in pieces comes back in pieces, also over a border between periods") {
+    World w;
+    Thread& limited = w.thread(0, 9, 1000, 10'000, true);
+    Thread& other = w.thread(0, 5);
+    w.notification(91);
+    park_root(w);
+    w.pass(400);
+    w.call(limited, Sys::wait, {91, abi::kForever});
+    w.pass(5'000);
+    w.call(other, Sys::signal, {91});
+    REQUIRE(w.cpu().current == &limited);
+    w.pass(600);
+    REQUIRE(w.cpu().current == &other);
+    w.pass(3'999);
+    REQUIRE(w.cpu().current == &other);
+    w.pass(1);
+    REQUIRE(w.cpu().current == &limited);  // the first 400
+    w.pass(400);
+    REQUIRE(w.cpu().current == &other);
+    w.pass(4'999);
+    REQUIRE(w.cpu().current == &other);
+    w.pass(1);
+    REQUIRE(w.cpu().current == &limited);  // the other 600
+    w.pass(600);
+    REQUIRE(w.cpu().current == &other);
+    REQUIRE(limited.sched->used == 2000);
+    w.check();
+}
+
+TEST_CASE("time beyond the budget is a debt") {
+    World w;
+    Thread& limited = w.thread(0, 9, 1000, 10'000, true);
+    Thread& other = w.thread(0, 5);
+    park_root(w);
+    fake::state().clock += 1300;  // the core takes notice late
+    w.pass(0);
+    REQUIRE(w.cpu().current == &other);
+    REQUIRE(limited.sched->used == 1300);
+    w.pass(8'700);
+    REQUIRE(w.cpu().current == &limited);
+    w.pass(999);
+    REQUIRE(w.cpu().current == &limited);
+    w.pass(1);
+    REQUIRE(w.cpu().current == &other);
+}
+
+TEST_CASE("an exhausted context that changes its owner is replenished all the same") {
+    World w;
+    Thread& limited = w.thread(0, 9, 1000, 10'000, true);
+    const u64 thread = w.next_slot - 2, sched = w.next_slot - 1;
+    Thread& heir = w.thread(0, 5);
+    const u64 heir_slot = w.next_slot - 2, heir_sched = w.next_slot - 1;
+    REQUIRE(w.invoke(thread, abi::thread::stop).ok());
+    REQUIRE(w.invoke(heir_slot, abi::thread::stop).ok());
+    REQUIRE(w.invoke(thread, abi::thread::resume).ok());
+    w.run(limited);
+    w.pass(1000);
+    REQUIRE(limited.sched->exhausted);
+    REQUIRE(w.invoke(thread, abi::thread::stop).ok());
+    REQUIRE(w.invoke(kC, abi::cspace::copy, 900, sched, rights::all).ok());
+    REQUIRE(w.invoke(thread, abi::thread::configure, 0, 0, 0, heir_sched).error() == Error::occupied);
+    REQUIRE(w.invoke(kC, abi::cspace::remove, thread).ok());
+    REQUIRE(w.invoke(heir_slot, abi::thread::configure, 0, 0, 0, sched).ok());
+    REQUIRE(w.invoke(heir_slot, abi::thread::resume).ok());
+    REQUIRE_FALSE(heir.linked());
+    w.pass(10'000);
+    REQUIRE_FALSE(heir.sched->exhausted);
     w.check();
 }
 

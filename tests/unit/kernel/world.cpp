@@ -19,7 +19,7 @@ World::World(CpuId cores, u64 ram) {
     root = allocate_object<Thread>(pool);
     REQUIRE(space.init(abi::SpaceKind::host));
     for (Slot& ref : root->refs) ref.set_home(Home::thread);
-    sched.budget = sched.left = machine::ns_to_ticks(10'000'000);
+    sched.budget.set(machine::ns_to_ticks(kSliceNs), 0);
     sched.priority = 62;
     const auto slot = [&](u64 index) -> Slot& { return *cspace.make(index, 0).value(); };
     Slot& pool_slot = slot(abi::kRootPool);
