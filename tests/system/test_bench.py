@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 from twainlib import bench
-from twainlib.bench import document, record
+from twainlib.bench import document, profile, record
 from twainlib.bench.figures import Figure, Measure
 from twainlib.errors import TwainError
 
 ROOT = Path(__file__).resolve().parents[2]
-KEYS = {"ipc_roundtrip", "signal", "vcpu_hypercall", "vcpu_mmio", "guest_boot_exits"}
+KEYS = set("""
+    ipc_roundtrip ipc_roundtrip_6w signal signal_wake signal_pingpong map_4k unmap_4k fault_roundtrip irq_to_thread cap_copy
+    cap_delete boot_to_root text_bytes bytes_thread bytes_endpoint bytes_slot bytes_vcpu vcpu_hypercall vcpu_mmio
+    vcpu_entry_exit vcpu_irq vcpu_fault world_switch guest_psci_version guest_idreg guest_gicd guest_gicr guest_eoi
+    guest_self_sgi guest_vtimer guest_timer_wfi_late guest_ipi_wfi guest_boot_exits guest_boot_exits_vmm""".split())
 
 
 @pytest.mark.machine
@@ -33,6 +37,12 @@ def test_bench_measures_every_key_and_repeats_exactly(tmp_path):
         first, second = (figures[key]["value"] for figures in seen)
         # The boot's counters are read at a moment that depends on the host; idle guests go on meanwhile.
         assert first == second if key != "guest_boot_exits" else abs(first - second) <= 0.1 * first
+
+
+def test_an_address_belongs_to_the_function_that_begins_before_it():
+    symbols = profile.Symbols.__new__(profile.Symbols)
+    symbols.addresses, symbols.names, symbols.low, symbols.high = [0x10, 0x20], ["first", "second"], 0x10, 0x30
+    assert [symbols.name(address) for address in (0xc, 0x10, 0x1c, 0x20, 0x2c, 0x30)] == [None, "first", "first", "second", "second", None]
 
 
 def test_document_has_a_place_for_every_table():

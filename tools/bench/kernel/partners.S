@@ -40,5 +40,12 @@ bench_echo:
     svc     #3                      // signal
     b       1b
 
+// Faulter: loads from where nothing is, for ever.
+    .global bench_faulter
+bench_faulter:
+    mov     x1, #0x7000
+1:  ldr     x0, [x1]
+    b       1b
+
 bench_partners_end:
     .section .note.GNU-stack, "", %progbits

@@ -50,6 +50,6 @@ def _profile(directory, key):
     for table in TABLES.values():
         for measure in table.measures:
             if measure.key == key and measure.series:
-                return profile.by_function(table.run(directory, measure.series), measure.series)
+                return profile.by_function(table.run(directory, measure.series), measure.series, table.program())
     known = [measure.key for table in TABLES.values() for measure in table.measures if measure.series]
     raise TwainError(Exit.USAGE, f"there is no profile of {key}", hint="known: " + ", ".join(known))

@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 from .. import build, qemu, symbols
@@ -86,13 +85,8 @@ def count(directory, name, image, built=None, wait="", until="bench done", cores
     (directory / f"{name}.cmdline").write_text(shlex.join(command) + "\n")
     guests = [guest.name for guest in built.info.guests] if built else []
     with stage(f"counting: {name}"), Broker(command, directory / name, guests, built.info.labels if built else None) as machine:
-        session = Session(machine)
-        session.wait_for(wait, f".*{until}", LIMIT)
-        deadline = time.monotonic() + 5
-        while not guests and machine.running and time.monotonic() < deadline:
-            machine.pump(0.1)  # an image without guests switches itself off
-        if machine.running:
-            machine.power_off(5)
+        Session(machine).wait_for(wait, f".*{until}", LIMIT)
+        machine.power_off(5)
     try:
         return json.loads(out.read_text())
     except (OSError, ValueError):

@@ -23,6 +23,7 @@ class Table:
     measures: tuple
     measure: Callable           # of the directory to work in: {key: value}
     run: Callable               # of the directory and a series to profile: what the counter has written
+    program: Callable           # the ELF file whose functions a profile names outside the kernel, or None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import subprocess
 from collections import Counter
 
 from .. import symbols
-from .counter import kernel_elf, monitor_elf
+from .counter import kernel_elf
 
 
 class Symbols:
@@ -26,19 +26,19 @@ class Symbols:
         return self.names[index] if self.low <= address < self.high and index >= 0 else None
 
 
-def by_function(counted, series):
-    """[(instructions per sample, where, function)], the most first."""
+def by_function(counted, series, user):
+    """[(instructions per sample, where, function)], the most first. `user`: the program whose functions are named."""
     samples = counted["series"][str(series)]["samples"]
-    kernel, monitor = Symbols(kernel_elf()), Symbols(monitor_elf())
+    kernel, user = Symbols(kernel_elf()), Symbols(user) if user else None
     total = Counter()
     for text, count in counted["profile"].items():
         address = int(text, 16)
         if name := kernel.name(address):
             total["kernel", name] += count
-        elif name := monitor.name(address):
+        elif name := user and user.name(address):
             total["user", name] += count
         else:
-            total["guest", ""] += count
+            total["guest" if user else "user", ""] += count
     return [(count / samples, where, _short(name)) for (where, name), count in total.most_common() if count >= samples]
 
 

@@ -21,11 +21,22 @@ MEASURES = (
     Measure("vcpu_hypercall", "unknown hypercall, answered by the VMM process", 500, series=24, part="all"),
     Measure("vcpu_mmio", "read of the UART's flag register, emulated by the VMM process", 640, series=21, part="all"),
     Measure("guest_psci_version", "PSCI_VERSION", 500, series=20, part="all"),
+    Measure("guest_idreg", "read of an ID register", 500, series=25, part="all"),
     Measure("guest_gicd", "read of a distributor register", 600, series=22, part="all"),
     Measure("guest_gicr", "read of a redistributor register", 600, series=23, part="all"),
+    Measure("guest_eoi", "end of an interrupt", 15, series=26, part="all"),
+    Measure("guest_self_sgi", "SGI to itself, until its handler has returned", 1200, series=27, part="all"),
+    Measure("guest_vtimer", "virtual timer, expired, until its handler has returned", 700, series=28, part="all"),
+    Measure("guest_timer_wfi_late", "how late a timer of 1 ms ends WFI", 2000, series=29, part="all"),
+    Measure("guest_ipi_wfi", "SGI until the handler of a vCPU in WFI runs, one core", 3000, series=30, part="all"),
+    Measure("world_switch", "WFI until another vCPU of the core, which an interrupt has woken, handles that", 700, series=31, part="all"),
+    Measure("guest_first_touch", "first touch of a page", 15, series=32, part="all"),
     Measure("guest_boot_exits", "exits of one vCPU while Debian's kernel boots to its shell", 900, unit="count"),
     Measure("guest_boot_exits_vmm", "of these, those that reach the VMM process", 500, unit="count"),
 )
+
+
+CORES = 4
 
 
 def measure(directory):
@@ -36,8 +47,9 @@ def measure(directory):
 
 def run(directory, profile=0):
     guest = _assemble(directory)
-    built = build.make(_config(directory, "bench-vcpu", f'kernel  = "{os.path.relpath(guest, directory)}"'), cpus=1, warnings=False)
-    return counter.count(directory, "guests", built.image, built, wait="bench", profile=profile)
+    config = _config(directory, "bench-vcpu", f'kernel  = "{os.path.relpath(guest, directory)}"\nvcpus   = 2\ncores   = [0]')
+    built = build.make(config, cpus=CORES, warnings=False)
+    return counter.count(directory, "guests", built.image, built, wait="bench", cores=CORES, profile=profile)
 
 
 def _boot(directory):
@@ -80,4 +92,4 @@ def _assemble(directory):
     return image
 
 
-TABLE = Table("vm", "Virtual machines", MEASURES, measure, run)
+TABLE = Table("vm", "Virtual machines", MEASURES, measure, run, counter.monitor_elf)
