@@ -116,6 +116,7 @@ foreach(file IN LISTS unit_tests)
     get_filename_component(dir ${file} DIRECTORY)
     add_subdirectory(${dir})
 endforeach()
+add_subdirectory(${PROJECT_SOURCE_DIR}/tests/fuzz)
 
 # What CI looks at besides the tests.
 add_custom_target(tidy

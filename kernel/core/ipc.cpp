@@ -291,7 +291,8 @@ void wake_with_bits(Cpu& cpu, Thread& thread) {
 }
 
 bool waits_for_bits(const Thread& thread) {
-    const State state = __atomic_load_n(&thread.state, __ATOMIC_ACQUIRE);
+    State state;
+    __atomic_load(&thread.state, &state, __ATOMIC_ACQUIRE);
     return (state == State::receiving && thread.sched) || (state == State::waiting && !thread.vcpu);
 }
 

@@ -141,6 +141,15 @@ def parser():
     sub.add_argument("--only", metavar="SUITE", help="one suite: " + ", ".join(commands.SUITES))
     sub.add_argument("--yes", action="store_true", help="install missing packages without asking")
 
+    sub = add("fuzz", commands.fuzz, "make system calls at random and check the kernel's invariants",
+              ["fuzz kernel --seconds 60", "fuzz kernel --seconds 600 --seed 7 --host"])
+    sub.add_argument("what", choices=["kernel"], metavar="kernel", help="the kernel")
+    sub.add_argument("--seconds", type=_seconds, default=60, metavar="N", help="how long, in all (default: 60)")
+    sub.add_argument("--seed", type=_seed, metavar="S", help="where chance begins (default: anywhere; it is printed)")
+    for name in commands.FUZZ_BACKENDS:
+        sub.add_argument(f"--{name}", action="store_true", help=commands.FUZZ_BACKENDS[name].__doc__.splitlines()[0])
+    json_flag(sub)
+
     sub = add("setup", commands.setup, "install what is needed and download the guests' packages",
               ["setup", "setup --yes --all"])
     sub.add_argument("--yes", action="store_true", help="do not ask")
@@ -243,6 +252,12 @@ def _seconds(text):
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError("a number of seconds above 0")
     return value
+
+
+def _seed(text):
+    if not text.isdecimal() or not 0 < int(text) < 1 << 32:
+        raise argparse.ArgumentTypeError("a number from 1 to 4294967295")
+    return int(text)
 
 
 def _output(text):

@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 
 from . import bench as bench_module
-from . import broker, build as build_module, demo as demo_module, doctor as doctor_module
+from . import broker, build as build_module, demo as demo_module, doctor as doctor_module, fuzz as fuzz_module
 from . import packages, qemu, suites, symbols, system, terminal, views
 from .errors import Exit, TwainError
 from .paths import ROOT, build_root, cache_dir, short, system_dir
@@ -23,6 +23,7 @@ from .session import TAIL, Session
 
 SUITES = suites.NAMES
 BENCH_TABLES, BENCH_QUICK = tuple(bench_module.TABLES), bench_module.QUICK
+FUZZ_BACKENDS = fuzz_module.BACKENDS
 GDB_PORT = 1234
 
 
@@ -143,6 +144,10 @@ def scripted_demo(built, options, json_path=None, out=print):
 def test(options):
     packages.install(everything=options.all or options.matrix, yes=options.yes)
     return suites.run(options)
+
+
+def fuzz(options):
+    return fuzz_module.run(options)
 
 
 def bench(options):

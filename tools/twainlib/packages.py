@@ -32,6 +32,9 @@ EXTRA = {  # `setup --all`: what only some commands want
     "cloc": "size limits in CI",
     "clang-format": "CI",
     "clang-tidy": "CI",
+    "gcovr": "CI",
+    "clang": "fuzz",
+    "libclang-rt-14-dev": "fuzz",
     "device-tree-compiler": "reading device trees",
     "debootstrap": "tools/minbase",
 }

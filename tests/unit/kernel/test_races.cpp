@@ -76,7 +76,6 @@ TEST_CASE("a signal meets a waiter that is being stopped or removed") {
         w.call(waiter, Sys::wait, {kE, abi::kForever});
         w.call(signaller, Sys::signal, {kE});  // mail is under way
         if (remove) {
-            std::erase(w.threads, &waiter);
             REQUIRE(w.invoke(kC, abi::cspace::remove, slot).ok());
         } else {
             REQUIRE(w.invoke(slot, abi::thread::stop).ok());

@@ -2,11 +2,10 @@
 // Copyright The Twain authors
 #include "world.hpp"
 
-#include "kernel/core/switch_to.hpp"
-
 #include <algorithm>
-#include <catch2/catch.hpp>
-#include <set>
+
+#include "invariants.hpp"
+#include "kernel/core/switch_to.hpp"
 
 namespace twain::kernel::test {
 
@@ -17,7 +16,7 @@ World::World(CpuId cores, u64 ram) {
     auto& space = *allocate_object<Space>(pool);
     auto& sched = *allocate_object<Sched>(pool);
     root = allocate_object<Thread>(pool);
-    REQUIRE(space.init(abi::SpaceKind::host));
+    require(space.init(abi::SpaceKind::host), "the world is not made");
     for (Slot& ref : root->refs) ref.set_home(Home::thread);
     sched.budget.set(machine::ns_to_ticks(kSliceNs), 0);
     sched.priority = 62;
@@ -34,9 +33,9 @@ World::World(CpuId cores, u64 ram) {
         .fill(nullptr, Slot::memory_head(rights::all, {fake::kRamBase + rest}, Capability::kExclusive), ram - rest,
               true);
     root->cspace = &cspace;
-    REQUIRE(derive(at(abi::kRootCSpace), root->refs[Thread::ref_cspace], rights::all, 0).ok());
-    REQUIRE(derive(at(abi::kRootSpace), root->refs[Thread::ref_space], rights::all, 0).ok());
-    REQUIRE(derive(at(abi::kRootSched), root->refs[Thread::ref_sched], rights::all, 0).ok());
+    require(derive(at(abi::kRootCSpace), root->refs[Thread::ref_cspace], rights::all, 0).ok(), "the world is not made");
+    require(derive(at(abi::kRootSpace), root->refs[Thread::ref_space], rights::all, 0).ok(), "the world is not made");
+    require(derive(at(abi::kRootSched), root->refs[Thread::ref_sched], rights::all, 0).ok(), "the world is not made");
     root->space = &space;
     root->sched = root->active = &sched;
     sched.bound = sched.user = root;
@@ -63,8 +62,8 @@ void World::run(Thread& thread) {
             leave_current(here);
             make_ready(here, before);
         }
-        REQUIRE(thread.runnable());
-        REQUIRE(thread.linked());
+        require(thread.runnable(), "a thread that cannot run was to run");
+        require(thread.linked(), "a thread without time was to run");
         remove_ready(here, thread);
         switch_to(here, thread);
     });
@@ -91,7 +90,7 @@ Answer World::invoke(u64 slot, u64 method, u64 a2, u64 a3, u64 a4, u64 a5, u64 a
     const u64 before = root->frame.pc;
     unsigned restarts = 0;
     for (;; ++restarts) {
-        REQUIRE(restarts < 1'000'000);
+        require(restarts < 1'000'000, "a call does not end");
         call(*root, abi::Sys::invoke, {slot, method, a2, a3, a4, a5, a6, a7});
         if (root->frame.pc != before) break;
     }
@@ -102,26 +101,28 @@ Answer World::invoke(u64 slot, u64 method, u64 a2, u64 a3, u64 a4, u64 a5, u64 a
 
 Thread& World::thread(CpuId core, u8 priority, Ticks budget, Ticks period, bool hard) {
     const u64 thread_slot = next_slot++, sched_slot = next_slot++;
-    REQUIRE(create(Type::thread, thread_slot).ok());
+    require(create(Type::thread, thread_slot).ok(), "the world is not made");
     const u64 param = priority | u64{core} << 8 | (hard ? abi::sched::kHardLimit : 0);
-    REQUIRE(invoke(abi::kRootSystem, abi::system::make_sched, abi::kRootPool, sched_slot, budget, period, param).ok());
-    REQUIRE(invoke(thread_slot, abi::thread::configure, abi::kRootCSpace, abi::kRootSpace, 0, sched_slot, 0).ok());
+    require(invoke(abi::kRootSystem, abi::system::make_sched, abi::kRootPool, sched_slot, budget, period, param).ok(),
+            "the world is not made");
+    require(invoke(thread_slot, abi::thread::configure, abi::kRootCSpace, abi::kRootSpace, 0, sched_slot, 0).ok(),
+            "the world is not made");
     auto& made = object<Thread>(thread_slot);
     threads.push_back(&made);
-    REQUIRE(invoke(thread_slot, abi::thread::start, 0x1000, 0x2000).ok());
+    require(invoke(thread_slot, abi::thread::start, 0x1000, 0x2000).ok(), "the world is not made");
     return made;
 }
 
 Endpoint& World::endpoint(u64 slot, CpuId core) {
-    REQUIRE(create(Type::endpoint, slot, core).ok());
+    require(create(Type::endpoint, slot, core).ok(), "the world is not made");
     return object<Endpoint>(slot);
 }
 Notification& World::notification(u64 slot) {
-    REQUIRE(create(Type::notification, slot).ok());
+    require(create(Type::notification, slot).ok(), "the world is not made");
     return object<Notification>(slot);
 }
 Reply& World::reply(u64 slot) {
-    REQUIRE(create(Type::reply, slot).ok());
+    require(create(Type::reply, slot).ok(), "the world is not made");
     return object<Reply>(slot);
 }
 
@@ -151,88 +152,6 @@ void World::pass(Ticks ticks) {
     }
 }
 
-void World::check() {
-    const auto contains = [&](const Thread* thread) {
-        return std::find(threads.begin(), threads.end(), thread) != threads.end();
-    };
-    std::set<const Sched*> in_use;
-    for (Thread* thread : threads) {
-        INFO("thread " << thread->id << " state " << static_cast<int>(thread->state));
-        const Cpu& here = cpu(thread->core);
-        // Where it is: current, in a ready queue, in an endpoint's queue, mailed, served, held by a reply.
-        if (here.current == thread) {
-            REQUIRE(thread->runnable());
-            REQUIRE_FALSE(thread->linked());
-            REQUIRE(thread->active);
-        }
-        switch (thread->state) {
-            case State::ready:
-            case State::guest:
-                REQUIRE_FALSE(thread->endpoint);
-                REQUIRE_FALSE(thread->server);
-                REQUIRE_FALSE(thread->reply);
-                if (here.current != thread && !thread->mailed) {
-                    REQUIRE(thread->linked() == (thread->active && thread->active->runnable()));
-                }
-                break;
-            case State::calling: {
-                const int places =
-                    (thread->endpoint != nullptr) + (thread->server != nullptr) + (thread->reply != nullptr);
-                REQUIRE(places == 1);
-                if (thread->endpoint) REQUIRE((thread->linked() || thread->mailed));
-                break;
-            }
-            case State::receiving:
-                REQUIRE(thread->endpoint);
-                REQUIRE(thread->linked());
-                REQUIRE(thread->endpoint->receivers);
-                break;
-            case State::waiting:
-                REQUIRE_FALSE(thread->linked());
-                REQUIRE((thread->note || thread->vcpu));
-                break;
-            case State::replying: REQUIRE(thread->mailed); break;
-            case State::stopped:
-            case State::faulted:
-                REQUIRE_FALSE(thread->linked());
-                REQUIRE_FALSE(thread->endpoint);
-                REQUIRE_FALSE(thread->server);
-                REQUIRE_FALSE(thread->reply);
-                REQUIRE_FALSE(thread->armed());
-                if (thread->state == State::stopped) REQUIRE_FALSE(thread->caller);
-                break;
-        }
-        // Links have two ends.
-        if (thread->server) {
-            REQUIRE(contains(thread->server));
-            REQUIRE(thread->server->caller == thread);
-        }
-        if (thread->caller) {
-            REQUIRE(contains(thread->caller));
-            REQUIRE(thread->caller->server == thread);
-            REQUIRE(thread->caller->state == State::calling);
-        }
-        if (thread->reply) REQUIRE(thread->reply->caller == thread);
-        if (thread->note) REQUIRE(thread->note->waiter == thread);
-        // Time: every context is used by at most one thread, and a lent one comes back.
-        if (thread->active) {
-            REQUIRE(in_use.insert(thread->active).second);
-            REQUIRE(thread->active->user == thread);
-        }
-        if (thread->lent) {
-            REQUIRE((thread->state == State::calling || thread->state == State::replying));
-            REQUIRE_FALSE(thread->active);
-        }
-        if (thread->sched && !thread->active && !thread->lent) REQUIRE(thread->sched->user != thread);
-    }
-    for (CpuId core = 0; core < machine::cores(); ++core) {
-        Cpu& here = cpu(core);
-        if (!here.current) continue;
-        REQUIRE(contains(here.current));
-        REQUIRE(here.current->core == core);
-        INFO("core " << core << " runs " << here.current->id << " in state " << static_cast<int>(here.current->state));
-        if (!here.hazard) REQUIRE(here.sched == here.current->active);
-    }
-}
+void World::check() { check_all(*root->cspace); }
 
 }  // namespace twain::kernel::test

@@ -68,13 +68,15 @@ public:
     void settle();  // until no core has an interrupt waiting
     // Time passes; cores whose timer is due take the interrupt.
     void pass(Ticks ticks);
+    // The end of a kernel entry that the test has made itself.
+    void go_on(CpuId core) { resolve(core); }
 
     Cpu& cpu(CpuId core = 0) { return machine::cpu(core); }
-    // True if every queue, link and donation is as it must be (REQUIRE inside).
+    // Throws if a capability, a queue, a link or a donation is not as it must be: see invariants.hpp.
     void check();
 
     Thread* root = nullptr;
-    std::vector<Thread*> threads;  // made by thread(), for check()
+    std::vector<Thread*> threads;  // the root task's, and those made by thread()
     u64 next_slot = 1000;          // for what thread() makes
 
 private:
