@@ -113,6 +113,11 @@ def _unpack_kernel(package, shared, note):
     _replace(note, json.dumps(origin).encode())
 
 
+def busybox():
+    """The static busybox of every initrd."""
+    return _busybox(AptRoot().fetch(["busybox-static"])[0])
+
+
 def _busybox(package):
     return _member(package, r"(usr/)?bin/busybox")[1]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Measure:
     key: str
     title: str
-    aim: float
+    aim: float | None           # None: only told
     unit: str = "instructions"  # or bytes, count
     series: int = 0             # of the counter's, where it is counted between markers
     part: str = "kernel"        # of the counter's classes; `all` is gross
@@ -22,8 +22,9 @@ class Table:
     title: str
     measures: tuple
     measure: Callable           # of the directory to work in: {key: value}
-    run: Callable               # of the directory and a series to profile: what the counter has written
-    program: Callable           # the ELF file whose functions a profile names outside the kernel, or None
+    run: Callable | None = None      # of the directory and a series to profile: what the counter has written
+    program: Callable | None = None  # the ELF file whose functions a profile names outside the kernel, or None
+    text: Callable | None = None     # of {key: Figure}: its Markdown, where the plain one says it badly
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Figure:
 
     @property
     def ok(self):
-        return self.value <= self.measure.aim
+        return self.measure.aim is None or self.value <= self.measure.aim
 
     def json(self):
         return {"value": self.value, "unit": self.measure.unit, "aim": self.measure.aim, "ok": self.ok}
@@ -41,6 +42,8 @@ class Figure:
 
 def text(table, figures):
     """The table in Markdown."""
+    if table.text:
+        return table.text(figures)
     lines = ["| what | key | value | aim | |", "|---|---|---:|---:|---|"]
     for measure in table.measures:
         figure = figures[measure.key]

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""What Linux pays for being a guest: the same kernel and initrd natively in QEMU, with EL2, and without it. Virtual time is
+instructions (`-icount`), so a ratio of times is a ratio of instructions. Beside them, how often an operation leaves the
+guest for its VMM."""
+
+from dataclasses import dataclass
+
+from .. import linuxguest
+from ..paths import ROOT
+from .counter import MODEL
+from .figures import Measure, Table
+
+SOURCES = ROOT / "tools" / "bench" / "linux"
+LIMIT = 900.0
+TICK = 16  # instructions to a tick of QEMU's counter, 62.5 MHz
+EL2_AIM = 1.01
+
+
+@dataclass(frozen=True)
+class Operation:
+    key: str
+    title: str
+    count: int
+    el1: float | None = None  # what it may cost without EL2
+
+
+OPERATIONS = (
+    Operation("null", "null system call", 20000, 1.35),
+    Operation("read", "read of a byte of /dev/zero", 10000),
+    Operation("open", "open and close", 4000),
+    Operation("stat", "stat", 5000),
+    Operation("pipe", "pipe, there and back", 2000, 1.6),
+    Operation("unix", "AF_UNIX stream, there and back", 2000),
+    Operation("signal", "signal to oneself", 5000, 1.1),
+    Operation("page", "first touch of an anonymous page", 8000, 2.0),
+    Operation("mmap", "mmap, touch and munmap 16 pages", 500),
+    Operation("fork_exit", "fork, exit, wait", 200, 2.0),
+    Operation("fork_exec", "fork, exec of a do-nothing program, wait", 50, 1.6),
+    Operation("sh_c", "`sh -c` of the same", 20),
+    Operation("select", "select of 100 files", 2000),
+    Operation("switch", "context switch, in a ring of 8 processes", 8000),
+    Operation("sha256", "sha256 of 4 MB", 1),
+    Operation("gzip", "gzip of 4 MB", 1),
+)
+BOOT = Operation("boot", "boot, until the first process", 1, 2.0)
+ALL = (*OPERATIONS, BOOT)
+SYSTEMS = ("el2", "el1")
+
+
+def _measures():
+    yield from (Measure(f"native_{o.key}", f"{o.title}: natively", None) for o in ALL)
+    yield from (Measure(f"el2_{o.key}", f"{o.title}: with EL2, to native", EL2_AIM, unit="ratio") for o in ALL)
+    yield from (Measure(f"el1_{o.key}", f"{o.title}: without EL2, to native", o.el1, unit="ratio") for o in ALL)
+    for name in SYSTEMS:
+        yield from (Measure(f"{name}_{o.key}_exits", f"{o.title}: exits to the VMM", None, unit="count") for o in ALL)
+    yield Measure("el1_nothing_traps", "traps of a do-nothing program, without EL2", 143, unit="count")
+    yield Measure("el1_boot_traps", "traps of a boot, without EL2", 150_000, unit="count")
+
+
+@dataclass
+class Counts:
+    """Of one system; of each operation."""
+
+    instructions: dict
+    exits: dict  # to the VMM
+    traps: dict  # all that leave the guest
+
+
+def measure(directory):
+    guest = make_guest(directory)
+    with linuxguest.native(guest, directory / "guest-native", MODEL) as line:
+        native = run(line)
+    values = {f"native_{key}": round(count) for key, count in native.instructions.items()}
+    for name in SYSTEMS:
+        with linuxguest.system(guest, directory / f"guest-{name}", MODEL, el2=name == "el2") as line:
+            counts = run(line)
+        for operation in ALL:
+            values[f"{name}_{operation.key}"] = round(counts.instructions[operation.key] / native.instructions[operation.key], 3)
+            values[f"{name}_{operation.key}_exits"] = round(max(counts.exits[operation.key], 0.0), 1)
+    values["el1_nothing_traps"] = round(counts.traps["fork_exec"])
+    values["el1_boot_traps"] = counts.traps["boot"]
+    return values
+
+
+def make_guest(directory):
+    tree = linuxguest.base_tree()
+    for name, source, path in (("bench-linux", "main.cpp", "init"), ("nothing", "nothing.cpp", "bin/nothing")):
+        tree.file(path, linuxguest.compile_program([SOURCES / source], directory / name).read_bytes(), 0o755)
+    return linuxguest.LinuxGuest("bench", linuxguest.write_initrd(tree, directory / "bench-linux.cpio.gz"))
+
+
+def run(line, operations=OPERATIONS):
+    """Has a guest do the operations; returns Counts."""
+    began, idle = line.wait_for(r"bench READY (\d+) (\d+)", LIMIT).groups()
+    before = _exits(line)
+    counts = Counts({"boot": int(began) * TICK - int(idle)}, {"boot": before[1]}, {"boot": before[0]})
+    line.ask("files 1", r"files 1 \d+", LIMIT)
+    before = _exits(line)
+    for operation in operations:
+        n = operation.count
+        rounds = (n, n, 2 * n) if n > 1 else (1,)
+        ticks, exits = 0, []
+        for count in rounds:
+            ticks += int(line.ask(f"{operation.key} {count}", rf"{operation.key} {count} (\d+)", LIMIT)[1])
+            after = _exits(line)
+            exits.append([now - then for then, now in zip(before, after)])
+            before = after
+        counts.instructions[operation.key] = ticks * TICK / sum(rounds)
+        # What preparing costs is in every round: the difference to the double round is the operation's.
+        short = exits[-2] if len(rounds) > 1 else (0, 0)
+        counts.traps[operation.key], counts.exits[operation.key] = ((b - a) / n for a, b in zip(short, exits[-1]))
+    line.type("off\n")
+    return counts
+
+
+def _exits(line):
+    """(all, to the VMM) since the guest began."""
+    if not line.tag:
+        return (0, 0)
+    vcpus = line.session.ask("stat", LIMIT)["vcpus"]
+    return tuple(sum(vcpu[key] for vcpu in vcpus) for key in ("exits", "exits_vmm"))
+
+
+def text(figures):
+    lines = ["| operation | native | EL2 | EL1 | aim at EL1 | exits to the VMM, EL2 | EL1 |", "|---|---:|---:|---:|---:|---:|---:|"]
+    for o in ALL:
+        value = {key: figures[f"{key}_{o.key}"].value for key in ("native", *SYSTEMS)}
+        exits = [figures[f"{name}_{o.key}_exits"].value for name in SYSTEMS]
+        lines.append(f"| {o.title} | {value['native']} | {value['el2']:.3f} | {value['el1']:.2f} | {o.el1 or ''} | "
+                     f"{exits[0]:.1f} | {exits[1]:.1f} |")
+    rest = [figures["el1_nothing_traps"], figures["el1_boot_traps"]]
+    lines += ["", "| what | key | value | aim |", "|---|---|---:|---:|"]
+    lines += [f"| {f.measure.title} | `{f.measure.key}` | {f.value} | {f.measure.aim} |" for f in rest]
+    return "\n".join(lines)
+
+
+TABLE = Table("guest", "Linux as a guest, relative to native", tuple(_measures()), measure, text=text)

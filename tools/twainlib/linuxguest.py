@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""Linux guests of the tool's own that bench and test run: programs compiled here, in an initrd of their own, on the kernel
+that every guest gets. The same guest runs natively in QEMU, to compare with."""
+
+import os
+import shlex
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import build, images, qemu, symbols
+from .broker import Broker
+from .cpio import Tree
+from .errors import Exit, TwainError
+from .paths import images_dir
+from .progress import stage
+from .session import Session
+
+FLAGS = ["-std=c++20", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-static", "-pthread"]
+MEMORY = 256  # MiB
+# A random kernel address would make Linux separate its tables (KPTI); random places in processes would make runs differ.
+CMDLINE = "console=ttyAMA0 quiet nokaslr norandmaps"
+
+
+@dataclass
+class LinuxGuest:
+    name: str
+    initrd: Path
+    cmdline: str = CMDLINE
+    vcpus: int = 1
+
+    @property
+    def kernel(self):
+        return images_dir() / "debian/vmlinux"
+
+
+def compile_program(sources, output):
+    """A static Linux program for the guest; made again only if a source is newer."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.is_file() and all(source.stat().st_mtime < output.stat().st_mtime for source in (*sources, Path(__file__))):
+        return output
+    command = [symbols.tool("g++"), *FLAGS, "-o", output, *(source for source in sources if source.suffix == ".cpp")]
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if result.returncode != 0:
+        raise TwainError(Exit.BUILD, f"{output.name} does not compile", detail=result.stderr.splitlines()[-20:])
+    return output
+
+
+def write_initrd(tree, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tree.compressed())
+    return path
+
+
+def base_tree():
+    """Directories, a console, busybox as a shell."""
+    tree = Tree()
+    for path in ("dev", "proc", "sys", "tmp", "bin"):
+        tree.directory(path)
+    tree.character_device("dev/console", 5, 1)
+    tree.file("bin/busybox", images.busybox(), 0o755)
+    tree.symlink("bin/sh", "busybox")
+    return tree
+
+
+class Line:
+    """A guest's serial line: typed at and waited for, whether it is the machine's own or one of several."""
+
+    def __init__(self, session, tag):
+        self.session = session
+        self.tag = tag
+
+    def type(self, text):
+        if self.tag:
+            self.session.broker.type(self.tag, text.encode())
+        else:
+            self.session.broker.raw(text.encode())
+
+    def wait_for(self, pattern, limit, since=0):
+        return self.session.wait_for(self.tag, pattern, limit, since)[0]
+
+    def ask(self, text, pattern, limit):
+        start = self.session.mark()
+        self.type(text + "\n")
+        return self.wait_for(pattern, limit, start)
+
+
+@contextmanager
+def native(guest, directory, cpu, deterministic=True):
+    """The guest's kernel and initrd directly in QEMU."""
+    images.make([])
+    command = [qemu.PROGRAM, "-M", "virt,virtualization=off,gic-version=3", "-cpu", qemu.cpu_model(cpu), "-m", f"{MEMORY}M",
+               "-smp", str(guest.vcpus), "-nodefaults", "-no-user-config", "-display", "none",
+               "-chardev", "stdio,id=console,mux=off,signal=off", "-serial", "chardev:console",
+               "-kernel", str(guest.kernel), "-initrd", str(guest.initrd), "-append", guest.cmdline,
+               *(qemu.DETERMINISTIC if deterministic else [])]
+    with _running(command, directory, []) as machine:
+        yield Line(Session(machine), "")
+
+
+@contextmanager
+def system(guest, directory, cpu, el2, deterministic=True, cpus=1, others=""):
+    """The guest in a system of its own."""
+    config = directory / f"{guest.name}.toml"
+    directory.mkdir(parents=True, exist_ok=True)
+    config.write_text(f"""schema = 1
+board  = "qemu-virt"
+[guest.{guest.name}]
+image   = "debian"
+initrd  = "{os.path.relpath(guest.initrd, directory)}"
+cmdline = "{guest.cmdline}"
+ram     = "{MEMORY}M"
+vcpus   = {guest.vcpus}
+console = "serial"
+{others}
+[server.serial]
+uses = ["uart"]
+[driver.uart]
+device = "pl011"
+""")
+    images.make([])
+    built = build.make(config, cpus=cpus, warnings=False)
+    command = qemu.command(built.image, cpus=cpus, memory=f"{built.info.ram >> 20}M", cpu=cpu, deterministic=deterministic,
+                           el2=el2)
+    with _running(command, directory / ("el2" if el2 else "el1"), [g.name for g in built.info.guests], built.info.labels) as machine:
+        yield Line(Session(machine), guest.name)
+
+
+@contextmanager
+def _running(command, directory, guests, labels=None):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "qemu.cmdline").write_text(shlex.join(map(str, command)) + "\n")
+    with stage(f"running {directory.name}"), Broker(command, directory, guests, labels) as machine:
+        yield machine
