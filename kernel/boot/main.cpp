@@ -50,7 +50,7 @@ void start_cores() {
             break;
         }
         while (__atomic_load_n(&online, __ATOMIC_ACQUIRE) != core) {
-            if (machine::now() > limit) panic("a core does not come up", 0);
+            if (machine::now() > limit) panic("a core does not come up");
             machine::relax();
         }
     }
@@ -69,9 +69,9 @@ void kernel_main(u64 core, u64 boot_phys) {
     }
     boot = *static_cast<const abi::BootInfo*>(machine::to_virt(Phys{boot_phys}));
     machine::uart_start();
-    if (boot.magic != abi::kBootMagic || boot.version != abi::kVersion) panic("boot information of another version", 0);
-    if (boot.core_count == 0 || boot.core_count > abi::kMaxCores) panic("number of cores", 0);
-    if (boot.gic_version != 3) panic("no GICv3", 0);
+    if (boot.magic != abi::kBootMagic || boot.version != abi::kVersion) panic("boot information of another version");
+    if (boot.core_count == 0 || boot.core_count > abi::kMaxCores) panic("number of cores");
+    if (boot.gic_version != 3) panic("no GICv3");
     gic::init_distributor(boot);
     init_cpu(cpu, 0);
     log("twain: build {}, EL{}, {} cores\n", &boot.build_id[0], machine::kExceptionLevel, boot.core_count);

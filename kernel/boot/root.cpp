@@ -64,12 +64,12 @@ public:
     template <typename T>
     T& object() {
         T* made = allocate_object<T>(pool_);
-        if (!made) panic("no memory for the root task", 0);
+        if (!made) panic("no memory for the root task");
         return *made;
     }
     Slot& slot(abi::Slot index) {
         const auto made = cspace_.make(index, 0);
-        if (!made.ok()) panic("the root task's capability space", 0);
+        if (!made.ok()) panic("the root task's capability space");
         return *made.value();
     }
     template <typename T>
@@ -94,7 +94,7 @@ void map(Space& space, u64 at, Phys to, u64 bytes, u64 allowed) {
     for (u64 done = 0; done < bytes;) {
         const auto step = space.tables.map_step(*space.pool, Virt{at + done}, to + done, bytes - done,
                                                 static_cast<u8>(allowed), false);
-        if (step.error != Error::none) panic("mapping the root task", 0);
+        if (step.error != Error::none) panic("mapping the root task");
         done += step.bytes;
     }
 }
@@ -106,7 +106,7 @@ void refer(Thread& thread, Thread::Ref ref, Slot& source) { (void)derive(source,
 void start_root(Cpu& cpu, Phys boot_page) {
     const abi::BootInfo& boot = boot_info();
     FreeRam ram = free_ram(boot);
-    if (ram.count == 0 || ram.ranges[0].bytes <= kPoolBytes) panic("no free RAM", 0);
+    if (ram.count == 0 || ram.ranges[0].bytes <= kPoolBytes) panic("no free RAM");
     // The root pool and the root task's stack are the end of the largest range.
     abi::Range& first = ram.ranges[0];
     first.bytes -= kPoolBytes;
@@ -122,7 +122,7 @@ void start_root(Cpu& cpu, Phys boot_page) {
     // Not a child of the pool: the pool's capability lies in it, so removing either would lead to the other.
     Slot& cspace_slot = root.give(abi::kRootCSpace, root.cspace(), nullptr);
     auto& space = root.object<Space>();
-    if (!space.init(abi::SpaceKind::host)) panic("no memory for the root task", 0);
+    if (!space.init(abi::SpaceKind::host)) panic("no memory for the root task");
     Slot& space_slot = root.give(abi::kRootSpace, space, &pool_slot);
     auto& sched = root.object<Sched>();
     sched.budget.set(machine::ns_to_ticks(kSliceNs), 0);

@@ -22,8 +22,8 @@ void guest_maintenance(Cpu& cpu);
 void guest_refresh(Cpu& cpu);
 void guest_trap(Cpu& cpu, u64 syndrome);
 
-// Never returns: says what happened on the UART, with registers and a backtrace.
-[[noreturn]] void panic(const char* what, u64 frame_pointer);
+// Never returns: says what happened on the UART, with a backtrace and, if it is given them, x0 to x30 and SP.
+[[noreturn]] void panic(const char* what, const u64* registers = nullptr);
 
 namespace machine {
 void uart_start();

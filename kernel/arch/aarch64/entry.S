@@ -32,12 +32,16 @@
     str     x18, [sp, #144]
 .endm
 
-.macro store_kept
+.macro store_saved          // what a function keeps (AAPCS64)
     str     x19, [sp, #152]
     stp     x20, x21, [sp, #160]
     stp     x22, x23, [sp, #176]
     stp     x24, x25, [sp, #192]
     stp     x26, x27, [sp, #208]
+.endm
+
+.macro store_kept
+    store_saved
     mrs     x20, sp_el0
     mrs     x21, ELR_ELx
     mrs     x22, SPSR_ELx
@@ -154,15 +158,19 @@ return_to_user:                 // x19 = Cpu
     dsb     nsh                 // nothing behind ERET is speculated
     isb
 
-// An exception in the kernel: a bug. The stack may be what is broken, so a new one is taken: the lower half of the
-// core's Cpu page is far below, use the boot stack.
+// An exception in the kernel: a bug. The stack may be what is broken, so a new one is taken, with a Frame at its top.
 kernel_fault:
-    msr     tpidr_el0, x0       // nobody needs it any more
-    adrp    x0, panic_stack_top
-    add     x0, x0, :lo12:panic_stack_top
-    mov     sp, x0
-    stp     x29, x30, [sp, #-16]!
-    mrs     x1, tpidr_el0
-    mov     x2, x30
-    mov     x0, x29
+    msr     tpidr_el0, x0       // nobody needs them any more
+    mov     x0, sp
+    msr     tpidrro_el0, x0
+    adrp    x0, panic_frame
+    add     sp, x0, :lo12:panic_frame
+    mrs     x0, tpidr_el0
+    store_first
+    store_message
+    store_destroyed
+    store_saved
+    mrs     x0, tpidrro_el0
+    str     x0, [sp, #FRAME_SP]
+    mov     x0, sp
     b       kernel_exception

@@ -8,26 +8,34 @@
 
 namespace twain::kernel {
 
-extern "C" [[noreturn]] void kernel_exception(u64 frame_pointer, u64 x0, u64 link);
+extern "C" [[noreturn]] void kernel_exception(const u64* registers);
 
 namespace {
 
 constexpr unsigned kMaxFrames = 16;
+constexpr const char* kRows[] = {"x0-x3", "x4-x7", "x8-x11", "x12-x15", "x16-x19", "x20-x23", "x24-x27", "x28-SP"};
 
 bool in_stacks(u64 at) { return (at & 15) == 0 && at >= layout::kImage && at < layout::kImage + 0x20'0000; }
 
 }  // namespace
 
-void panic(const char* what, u64 frame_pointer) {
+void panic(const char* what, const u64* registers) {
     asm volatile("msr daifset, #15" ::: "memory");
     static u32 entered = 0;
     if (__atomic_exchange_n(&entered, 1u, __ATOMIC_ACQ_REL)) {
         for (;;) asm volatile("wfi");
     }
     machine::uart_seize();
-    if (!frame_pointer) frame_pointer = reinterpret_cast<u64>(__builtin_frame_address(0));
     log("\nkernel panic: {}\n  build {} core {}\n", what, &boot_info().build_id[0], reg::MPIDR_EL1::read() & 0xff'ffff);
     log("  ESR {} FAR {} ELR {} SPSR {}\n", Regime::Esr::read(), Regime::Far::read(), Regime::Elr::read(), Regime::Spsr::read());
+    u64 frame_pointer = reinterpret_cast<u64>(__builtin_frame_address(0));
+    if (registers) {
+        frame_pointer = registers[29];
+        for (const char* row : kRows) {
+            log("  {} {} {} {} {}\n", row, registers[0], registers[1], registers[2], registers[3]);
+            registers += 4;
+        }
+    }
     for (unsigned i = 0; i < kMaxFrames && in_stacks(frame_pointer); ++i) {
         const auto* record = reinterpret_cast<const u64*>(frame_pointer);
         log("  #{} {}\n", i, record[1]);
@@ -38,9 +46,6 @@ void panic(const char* what, u64 frame_pointer) {
     for (;;) asm volatile("wfi");
 }
 
-void kernel_exception(u64 frame_pointer, u64 x0, u64 link) {
-    log("kernel exception: x0 {} x30 {}\n", x0, link);
-    panic("exception in the kernel", frame_pointer);
-}
+void kernel_exception(const u64* registers) { panic("exception in the kernel", registers); }
 
 }  // namespace twain::kernel

@@ -58,6 +58,7 @@ enable:
     .global core_memory
 core_memory:                            // per core: guard page, two pages of stack, Cpu
     .skip   0x4000 * 8
-    .global panic_stack_top
+    .skip   0x1000                      // the stack of a panic, then the registers of what led to it
+    .global panic_frame
+panic_frame:
     .skip   0x1000
-panic_stack_top:
