@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
-from twainlib import broker, cli, packages
+from twainlib import broker, cli, packages, paths
 from twainlib.errors import Exit, TwainError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -263,3 +263,35 @@ def test_a_console_that_nobody_reads_holds_up_nobody(tmp_path):
         code = process.wait(20)
         os.close(read_end)
     assert code == Exit.INTERRUPTED
+
+
+def test_clean_removes_nothing_but_what_the_tool_made(tmp_path):
+    """A variable that names the wrong directory costs nobody his files."""
+    precious = tmp_path / "home"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("years of work")
+    result = twain("clean", env={**os.environ, "TWAIN_BUILD": str(precious)})
+    assert result.returncode == Exit.USAGE and "not a directory of ours" in result.stderr
+    assert (precious / "thesis.tex").is_file()
+    made = tmp_path / "build"
+    paths.own_directory(made)
+    (made / "x").mkdir()
+    assert twain("clean", env={**os.environ, "TWAIN_BUILD": str(made)}).returncode == 0
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("command", ["report", "boards", "--help"])
+def test_full_disk_is_exit_6(command):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([TWAIN, command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert result.returncode == Exit.RUN and result.stderr == "error: No space left on device\n"
+
+
+def test_places_that_are_not_there_are_named(tmp_path):
+    (tmp_path / "file").touch()
+    result = twain("build", "two-guests", env={**os.environ, "TWAIN_BUILD": str(tmp_path / "file")})
+    assert result.returncode == Exit.RUN and "file" in result.stderr and "internal" not in result.stderr
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    result = subprocess.run(["sh", "-c", f"cd {gone} && rmdir {gone} && exec {TWAIN} boards"], capture_output=True, text=True)
+    assert result.returncode == Exit.USAGE and "current directory" in result.stderr

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from twainlib import build, commands, system
+from twainlib import build, machine as machine_module, system
 from twainlib.session import Session
 
 pytestmark = pytest.mark.machine
@@ -43,7 +43,7 @@ class System:
 def machine():
     built = build.make(system.config_path("dual-persona"))
     options = argparse.Namespace(cpus=None, cpu=None, extra=[])
-    with commands.machine(built, options) as broker:
+    with machine_module.boot(built, options) as broker:
         live = System(built, broker)
         live.wait_ready()
         yield live

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from twainlib import build, commands, system
+from twainlib import build, machine, system
 from twainlib.paths import build_root
 from twainlib.session import Session
 
@@ -51,7 +51,7 @@ def test_probe_passes_and_harms_nobody(probe, vcpus, cores, model):
     config = build_root() / "tests" / f"{name}.toml"
     config.write_text(SYSTEM.format(probe=os.path.relpath(probe, config.parent), vcpus=vcpus))
     built = build.make(str(config), cpus=cores)
-    with commands.machine(built, argparse.Namespace(cpus=cores, cpu=model, extra=[])) as broker:
+    with machine.boot(built, argparse.Namespace(cpus=cores, cpu=model, extra=[])) as broker:
         session = Session(broker)
         session.wait_for("probe", "PROBE (PASS|FAIL.*)", LIMIT, what="the verdict of the probing guest")
         said = [line.text for line in broker.lines if line.tag == "probe"]

@@ -53,3 +53,15 @@ def test_kernel_built_again_is_refused(built):
 def test_log_without_panic_is_refused(built):
     with pytest.raises(TwainError, match="no panic"):
         symbols.symbolize("all is well", built)
+
+
+def test_the_kernel_whose_addresses_they_are_names_them(built):
+    """The image holds a kernel for each exception level."""
+    other = built / "kernel-el1.elf"
+    subprocess.run([symbols.tool("g++"), "-g", "-O1", "-nostdlib", "-static", "-Wl,-Ttext=0xffff000000200000", "-o", other,
+                    built / "kernel.cpp"], check=True)
+    facts = {"build_id": "0123456789abcdef0123", "kernels": {"el1": {"elf": str(other)}, "el2": {"elf": str(built / "kernel-el2.elf")}}}
+    (built / "image.bin.json").write_text(json.dumps(facts))
+    assert "kernel-el2.elf" in symbols.symbolize(panic(), built)
+    assert "kernel-el1.elf" in symbols.symbolize(panic().replace("0x8000200004", "0xffff000000200004")
+                                                 .replace("0000008000200000", "ffff000000200000"), built)

@@ -40,21 +40,38 @@ _MISSING_TOOL = 5
 _CLAIM_FAILED = 3
 
 
+class Refused(Exception):
+    """A command that cannot be carried out as it was given."""
+
+    def __init__(self, code: int, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+        self.hint = hint
+
+
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
     try:
-        code = int(options.run(options))
+        code = run(arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    except graph.GraphvizMissing as error:
-        print(f"sysgen: {error}", file=sys.stderr)
-        return _MISSING_TOOL
+    except Refused as error:
+        print(f"sysgen: {error}" + (f"\n  hint: {error.hint}" if error.hint else ""), file=sys.stderr)
+        return error.code
     except OSError as error:
         print(f"sysgen: {error}", file=sys.stderr)
         return INTERNAL
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """As main(), for a caller that reports by itself: raises Refused and OSError."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except graph.GraphvizMissing as error:
+        raise Refused(_MISSING_TOOL, str(error), "run `tools/twain setup`") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -197,8 +214,7 @@ def _run_explain(options: argparse.Namespace) -> int:
         print(codes.page(code), end="")
         return OK
     except KeyError:
-        print(f"sysgen: no message {options.code}  {closest(code, codes.known())}", file=sys.stderr)
-        return USAGE
+        raise Refused(USAGE, f"there is no message {options.code}", closest(code, codes.known())) from None
 
 
 def _run_boards(options: argparse.Namespace) -> int:
@@ -208,8 +224,7 @@ def _run_boards(options: argparse.Namespace) -> int:
             print(f"{name}  {board.load(path).description}")
         return OK
     if options.board not in known:
-        print(f'sysgen: no board "{options.board}"  {closest(options.board, known)}', file=sys.stderr)
-        return USAGE
+        raise Refused(USAGE, f'there is no board "{options.board}"', closest(options.board, known))
     found = board.load(known[options.board])
     print(f"{found.name}: {found.description}")
     print(

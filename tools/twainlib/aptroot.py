@@ -62,6 +62,7 @@ class AptRoot:
 
     def fetch(self, packages):
         """The packages, from the cache or the network."""
+        paths.own_directory(paths.cache_dir())
         self.debs.mkdir(parents=True, exist_ok=True)
         with self._locked():
             known = self._known()

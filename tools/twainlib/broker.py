@@ -18,7 +18,7 @@ from collections import deque
 from pathlib import Path
 
 from .errors import Exit, TwainError
-from .lines import SUPERVISOR, LineParser, json_answer
+from .lines import END_OF_PANIC, KERNEL, SUPERVISOR, LineParser, json_answer
 from .process import Child
 
 ESCAPE = 0x01  # Ctrl-A
@@ -44,6 +44,7 @@ class Broker:
         self.log_path = self.directory / "console.log"
         self.lines = []
         self.exit_code = None
+        self.panicked = False  # the kernel: nothing more will come
         self._labels = labels or {name: name for name in self.guests}
         self._focus = None
         self._backlog = deque(maxlen=BACKLOG)
@@ -151,6 +152,12 @@ class Broker:
         self._taps.append(callback)
         return lambda: self._taps.remove(callback)
 
+    def tail(self, count):
+        """The last lines of the log, as text: what the system printed and what QEMU itself complained of."""
+        data = self.log_path.read_bytes()[-256 * count:] if self.log_path.is_file() else b""
+        lines = LineParser(self._labels).feed(data + b"\n")
+        return [str(line) for line in lines if line.tag or line.text.strip()][-count:]
+
     @property
     def backlog(self):
         return bytes(self._backlog)
@@ -193,6 +200,7 @@ class Broker:
             tap(data)
         for line in self.parser.feed(data):
             self.lines.append(line)
+            self.panicked = self.panicked or (line.tag == KERNEL and line.text.strip() == END_OF_PANIC)
             if line.tag == SUPERVISOR and "restart" in line.text:
                 self._focus = None  # a console server that was made again gives the keyboard to its first guest
             answer = json_answer(line, self._asked[0].split()[0]) if self._asked else None
@@ -409,3 +417,14 @@ def request(directory, message, limit=ANSWER_LIMIT + 5):
     if not data:
         raise TwainError(Exit.RUN, "the running system has ended")
     return json.loads(data)
+
+
+def running_in(build_root):
+    """The directories below `build_root` whose systems run."""
+    found = []
+    for path in sorted(Path(build_root).glob(f"*/{SOCKET_NAME}")):
+        connection = connect(path.parent)
+        if connection:
+            connection.close()
+            found.append(path.parent)
+    return found

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import aptroot, images, system
 from .errors import Exit, TwainError
-from .paths import ROOT, build_root, images_dir, short, system_dir
+from .paths import ROOT, build_root, images_dir, own_directory, short, system_dir
 from .progress import stage
 
 
@@ -23,6 +23,13 @@ class Built:
     image: Path
     directory: Path
     records: dict  # of the guest images
+
+    def kernel_sha256(self, guest):
+        """Of the kernel that a guest boots; "" if there is no such file any more."""
+        if record := self.records.get(guest.kernel):
+            return record["sha256"]
+        path = Path(guest.kernel_path)
+        return images.file_sha256(path) if path.is_file() else ""
 
 
 def preset(debug=False):
@@ -49,6 +56,7 @@ def make(config, cpus=None, debug=False, warnings=True):
         info = system.load(config, cpus, warnings=warnings)
         note.text = f"{len(info.guests)} guests, {info.cpus} cores"
     records = make_images(info)
+    own_directory(build_root())
     directory = system_dir(info.name)
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "build.log"

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from . import VERSION, commands
 from .errors import Exit, TwainError
-from .paths import build_root, short
+from .paths import ROOT, build_root, short
 
 EXIT_CODES = """exit codes:
   0 ok   1 errors in the configuration   2 usage   3 a claim fails   4 build failed   5 a tool is missing
   6 run failed or timed out   7 tests failed   70 internal error   130 interrupted"""
 
-# What the user's machine refuses, not we: a full disk, a directory that cannot be written.
-_ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENAMETOOLONG)
+# What the user's machine refuses, not we: a full disk, a directory that cannot be written or is none.
+_ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENAMETOOLONG,
+                errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.EMFILE, errno.ENFILE,
+                errno.ENOMEM)
 
 
 def main(arguments=None):
@@ -30,6 +32,7 @@ def main(arguments=None):
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
     _take_signals()
     try:
+        _need_directory()
         # What stands behind `--` goes to QEMU (or gdb) unseen.
         own, extra = (arguments[:arguments.index("--")], arguments[arguments.index("--") + 1:]) if "--" in arguments \
             else (arguments, [])
@@ -51,12 +54,17 @@ def main(arguments=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.OK)
     except OSError as error:
-        if error.errno not in _ENVIRONMENT:
+        if error.errno not in _ENVIRONMENT and not _lacks_a_file_of_the_user(error):
             return _internal(error)
         print(f"error: {error.strerror}" + (f": {error.filename}" if error.filename else ""), file=sys.stderr)
         return int(Exit.RUN)
     except Exception as error:  # noqa: BLE001 the last resort: no bare traceback reaches the user
         return _internal(error)
+
+
+def _lacks_a_file_of_the_user(error):
+    """A file that is not there is our mistake if it is one of the checkout's."""
+    return error.errno == errno.ENOENT and error.filename is not None and not Path(os.fsdecode(error.filename)).is_relative_to(ROOT)
 
 
 def run():
@@ -65,6 +73,13 @@ def run():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
+
+
+def _need_directory():
+    try:
+        os.getcwd()
+    except OSError:
+        raise TwainError(Exit.USAGE, "the current directory is not there any more") from None
 
 
 def _internal(error):
@@ -222,8 +237,10 @@ def parser():
     live("stop", commands.stop, "power off the running system", ["stop", "stop --system two-guests"])
 
     sub = add("debug", commands.debug, "attach gdb-multiarch to a system started with `run --gdb`",
-              ["debug", "debug two-guests -- -ex 'break panic'"])
+              ["debug", "debug two-guests -- -ex 'break twain::kernel::panic'"])
     config_argument(sub)
+    sub.add_argument("--el1", action="store_true", help="the system runs without EL2")
+    sub.add_argument("--debug", action="store_true", help="the debug build")
     sub = add("symbolize", commands.symbolize, "name the functions and lines in a kernel panic",
               ["symbolize", "symbolize build/two-guests/console.log"])
     sub.add_argument("log", nargs="?", metavar="LOG", help="file with the panic (default: the newest console log; - for stdin)")

@@ -4,10 +4,7 @@
 
 import contextlib
 import json
-import os
 import shlex
-import shutil
-import subprocess
 import sys
 import time
 import tomllib
@@ -15,16 +12,15 @@ from pathlib import Path
 
 from . import bench as bench_module
 from . import broker, build as build_module, demo as demo_module, doctor as doctor_module, fuzz as fuzz_module
-from . import packages, qemu, suites, symbols, system, terminal, views
+from . import debugger, machine, packages, qemu, suites, symbols, system, terminal, views
 from .errors import Exit, TwainError
-from .paths import ROOT, build_root, cache_dir, short, system_dir
+from .paths import build_root, cache_dir, remove_tree, short, system_dir
 from .progress import say, stage
-from .session import TAIL, Session
+from .session import Session
 
 SUITES = suites.NAMES
 BENCH_TABLES, BENCH_QUICK = tuple(bench_module.TABLES), bench_module.QUICK
 FUZZ_BACKENDS = fuzz_module.BACKENDS
-GDB_PORT = 1234
 
 
 # ---------------------------------------------------------------------------------------------- prepare
@@ -57,7 +53,7 @@ def check(options):
 def build(options):
     built = build_module.make(_config(options), options.cpus, options.debug)
     result = {"system": built.info.name, "image": str(built.image), "bytes": built.image.stat().st_size,
-              "guests": {guest.name: {"kernel_sha256": _kernel_sha256(built, guest)} for guest in built.info.guests}}
+              "guests": {guest.name: {"kernel_sha256": built.kernel_sha256(guest)} for guest in built.info.guests}}
     _print(result if options.json else short(built.image), options.json)
 
 
@@ -91,11 +87,11 @@ def run(options):
     qemu.require()
     if options.dry_run:
         info = system.load(_config(options), options.cpus)
-        print(shlex.join(_command(system_dir(info.name) / "image.bin", info, options)))
+        print(shlex.join(machine.command(system_dir(info.name) / "image.bin", info, options)))
         return Exit.OK
     built = build_module.make(_config(options), options.cpus, options.debug)
-    with machine(built, options) as running:
-        code = terminal.serve(running, options.timeout)
+    with machine.boot(built, options) as running:
+        code = terminal.serve(running, options.timeout, linger=options.gdb)
     if code != 0:
         raise Session(running).failure(f"QEMU ended with exit code {code}")
     return Exit.OK
@@ -107,38 +103,14 @@ def demo(options):
     built = build_module.make(_config(options), options.cpus, options.debug)
     if sys.stdin.isatty() and sys.stdout.isatty() and not options.script:
         return _interactive_demo(built, options)
-    return scripted_demo(built, options, options.json)
+    return demo_module.scripted(built, options, options.json)
 
 
 def _interactive_demo(built, options):
     say("Two guests boot; the first one has the keyboard. Ctrl-A ? helps, Ctrl-A x powers off.")
-    with machine(built, options) as running:
+    with machine.boot(built, options) as running:
         code = terminal.serve(running)
     return Exit.OK if code == 0 else Exit.RUN
-
-
-def scripted_demo(built, options, json_path=None, out=print):
-    """Runs the scripted session; writes its report. Raises when a step fails."""
-    demo = None
-    try:
-        with stage(f"running {built.info.name} on {built.info.cpus} cores ({options.cpu or 'max'})"), \
-                machine(built, options) as running:
-            demo = demo_module.Demo(Session(running), built.info, out=out)
-            demo.run()
-        seen = demo.report()
-    except TwainError as error:
-        seen = demo_module.failed_report(demo, error)
-        raise
-    except KeyboardInterrupt:
-        seen = demo_module.failed_report(demo, "interrupted")
-        raise
-    finally:
-        for guest in built.info.guests:
-            seen["guests"].setdefault(guest.name, {})["kernel_sha256"] = _kernel_sha256(built, guest)
-        if json_path:
-            demo_module.write_json(json_path, seen)
-    out(f"all {len(seen['steps'])} steps seen; the log is {short(built.directory / 'console.log')}")
-    return Exit.OK
 
 
 def test(options):
@@ -197,16 +169,8 @@ def stop(options):
 
 
 def debug(options):
-    if not shutil.which("gdb-multiarch"):
-        raise TwainError(Exit.MISSING, "gdb-multiarch is not installed", hint="run `tools/twain setup --all`")
     info = system.load(_config(options))
-    tree = build_module.tree()
-    kernels = sorted(tree.rglob("kernel-el2.elf"))
-    command = ["gdb-multiarch", "-q", *([str(kernels[0])] if kernels else []), "-ex", f"target remote 127.0.0.1:{GDB_PORT}"]
-    for program in sorted((tree / "target" / "bin").glob("*")) if (tree / "target" / "bin").is_dir() else []:
-        command += ["-ex", f"# other program: add-symbol-file {program}"]
-    say(f"attaching to {info.name}; start it with `tools/twain run --gdb`")
-    os.execvp(command[0], command + options.extra)
+    return debugger.attach(info, system_dir(info.name), build_module.tree(options.debug), options.el1, options.extra)
 
 
 def symbolize(options):
@@ -222,11 +186,13 @@ def symbolize(options):
 
 
 def clean(options):
+    for directory in broker.running_in(build_root()):
+        raise TwainError(Exit.RUN, f"{directory.name} is running", hint=f"tools/twain stop --system {directory.name}")
     with stage("removing what was built"):
-        shutil.rmtree(build_root(), ignore_errors=True)
+        remove_tree(build_root())
     if options.cache:
         with stage("removing downloaded packages"):
-            shutil.rmtree(cache_dir(), ignore_errors=True)
+            remove_tree(cache_dir())
 
 
 # ---------------------------------------------------------------------------------------------- helpers
@@ -236,51 +202,18 @@ def _config(options):
     return system.config_path(options.config)
 
 
-def _command(image, info, options):
-    return qemu.command(image, cpus=info.cpus, memory=f"{info.ram >> 20}M", cpu=options.cpu or system.settings().get("TWAIN_CPU"),
-                        gdb=getattr(options, "gdb", False), deterministic=getattr(options, "deterministic", False),
-                        extra=options.extra, el2=not getattr(options, "el1", False))
-
-
-@contextlib.contextmanager
-def machine(built, options):
-    """The running machine (a Broker); ended, whatever happens, when the block is left."""
-    other = broker.connect(built.directory)
-    if other:
-        other.close()
-        raise TwainError(Exit.RUN, f"{built.info.name} is running already", hint="tools/twain stop")
-    command = _command(built.image, built.info, options)
-    built.directory.mkdir(parents=True, exist_ok=True)
-    (built.directory / "qemu.cmdline").write_text(shlex.join(command) + "\n")
-    guests = [guest.name for guest in built.info.guests]
-    with broker.Broker(command, built.directory, guests, built.info.labels) as running:
-        yield running
-
-
-def _kernel_sha256(built, guest):
-    for module, path in ((guest.kernel, build_root() / "images" / guest.kernel),):
-        record = built.records.get(module)
-        if record:
-            return record["sha256"]
-        if path.is_file():
-            return build_module.images.file_sha256(path)
-    return ""
-
-
 def _running(options):
     """The directory of the system that runs, or of the one that `--system` names."""
-    if options.system:
-        return system_dir(options.system)
-    found = []
-    for path in sorted(build_root().glob(f"*/{broker.SOCKET_NAME}")):
-        connection = broker.connect(path.parent)
-        if connection:
-            connection.close()
-            found.append(path.parent)
+    found = broker.running_in(build_root())
+    names = [path.name for path in found]
     if not found:
         raise TwainError(Exit.RUN, "no system is running", hint="start one with `tools/twain run`")
+    if options.system:
+        if options.system not in names:
+            raise TwainError(Exit.RUN, f"no system {options.system!r} is running", hint="running: " + ", ".join(names))
+        return found[names.index(options.system)]
     if len(found) > 1:
-        raise TwainError(Exit.USAGE, "several systems run: " + ", ".join(path.name for path in found), hint="--system NAME")
+        raise TwainError(Exit.USAGE, "several systems run: " + ", ".join(names), hint="--system NAME")
     return found[0]
 
 

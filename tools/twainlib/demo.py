@@ -7,6 +7,11 @@ import json
 import re
 import time
 
+from . import machine
+from .errors import Exit, TwainError
+from .paths import short
+from .progress import stage
+from .session import Session
 from .system import differences
 
 BOOT_LIMIT = 90.0
@@ -180,12 +185,36 @@ def _last(lines):
     return lines[-1] if lines else ""
 
 
-def write_json(path, report):
+def scripted(built, options, json_path=None, out=print):
+    """Boots a built system and runs the demonstration; writes its report. Raises when a step fails."""
+    demo = None
+    try:
+        with stage(f"running {built.info.name} on {built.info.cpus} cores ({options.cpu or 'max'})"), \
+                machine.boot(built, options) as running:
+            demo = Demo(Session(running), built.info, out=out)
+            demo.run()
+        seen = demo.report()
+    except TwainError as error:
+        seen = _failed(demo, error)
+        raise
+    except KeyboardInterrupt:
+        seen = _failed(demo, "interrupted")
+        raise
+    finally:
+        for guest in built.info.guests:
+            seen["guests"].setdefault(guest.name, {})["kernel_sha256"] = built.kernel_sha256(guest)
+        if json_path:
+            _write(json_path, seen)
+    out(f"all {len(seen['steps'])} steps seen; the log is {short(built.directory / 'console.log')}")
+    return Exit.OK
+
+
+def _failed(demo, error):
+    report = demo.report() if demo else {"guests": {}, "steps": []}
+    return {**report, "ok": False, "error": str(error)}
+
+
+def _write(path, report):
     with open(path, "w", encoding="utf-8") as file:
         json.dump(report, file, indent=2)
         file.write("\n")
-
-
-def failed_report(demo, error):
-    report = demo.report() if demo else {"guests": {}, "steps": []}
-    return {**report, "ok": False, "error": str(error)}

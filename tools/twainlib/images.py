@@ -20,7 +20,7 @@ from pathlib import Path
 from . import initrd
 from .aptroot import AptRoot
 from .errors import Exit, TwainError
-from .paths import cache_dir, images_dir
+from .paths import build_root, cache_dir, images_dir, own_directory
 
 META_PACKAGE = "linux-image-arm64"
 KERNEL_PATTERN = r"linux-image-[0-9].*-arm64"
@@ -29,6 +29,7 @@ ARM64_MAGIC = b"ARM\x64"  # at offset 56, Linux Documentation/arm64/booting.rst
 
 def make(personas, refresh=False):
     """Brings the images up to date; returns {relative path: record}."""
+    own_directory(build_root())
     directory = images_dir()
     directory.mkdir(parents=True, exist_ok=True)
     record_path = directory / "images.json"

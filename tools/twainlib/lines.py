@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 KERNEL = ""  # tag of lines that carry none
 SUPERVISOR = "twain"
+END_OF_PANIC = "end of panic"  # the kernel's last line; guests cannot forge one without a tag
 
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
 _TAGGED = re.compile(r"\[([^\]\s]+)\]>? ?(.*)", re.DOTALL)  # `]>`: goes on a line that was too long

@@ -10,6 +10,7 @@ from .errors import Exit, TwainError
 
 PROGRAM = "qemu-system-aarch64"
 OLDEST = (7, 2)
+GDB_PORT = 1234
 DEFAULT_CPU = "max,pauth-impdef=on"
 # One instruction is one nanosecond of virtual time: runs repeat exactly.
 DETERMINISTIC = ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm", "-seed", "1"]
@@ -29,7 +30,7 @@ def command(image, cpus=2, memory="1G", cpu=None, gdb=False, deterministic=False
     if deterministic:
         arguments += DETERMINISTIC
     if gdb:
-        arguments += ["-S", "-gdb", "tcp:127.0.0.1:1234"]
+        arguments += ["-S", "-gdb", f"tcp:127.0.0.1:{GDB_PORT}"]
     return arguments + list(extra)
 
 

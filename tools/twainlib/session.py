@@ -54,6 +54,8 @@ class Session:
             found = look()
             if found:
                 return found
+            if self.broker.panicked:
+                raise self.failure(f"the kernel panicked while waiting for {what}")
             if not self.broker.running:
                 raise self.failure(f"the system ended (exit code {self.broker.exit_code}) while waiting for {what}")
             if time.monotonic() > deadline:
@@ -86,9 +88,4 @@ class Session:
         return self.broker.exit_code
 
     def failure(self, message):
-        broker = self.broker
-        tail = [str(line) for line in broker.lines[-TAIL:]]
-        partial = broker.parser.partial
-        if partial.text:
-            tail = (tail + [str(partial)])[-TAIL:]
-        return TwainError(Exit.RUN, message, hint=f"the whole log is {short(broker.log_path)}", detail=tail)
+        return TwainError(Exit.RUN, message, hint=f"the whole log is {short(self.broker.log_path)}", detail=self.broker.tail(TAIL))

@@ -10,9 +10,9 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from . import build, system
+from . import build, demo, system
 from .errors import Exit, TwainError
-from .paths import ROOT, build_root, short
+from .paths import ROOT, build_root, own_directory, short
 from .progress import say
 
 NAMES = ("host", "config", "tool", "coverage", "kernel", "bench", "demos", "system", "mutants")
@@ -23,8 +23,6 @@ MODELS = ("cortex-a57", "cortex-a76", "max")
 SAMPLED_MUTANTS = 10
 
 
-
-
 class Run:
     """Counts what the suites did."""
 
@@ -32,7 +30,7 @@ class Run:
         self.scope = scope  # quick, all, matrix
         self.passed = 0
         self.failed = 0
-        self.directory = build_root() / "tests"
+        self.directory = own_directory(build_root()) / "tests"
         self.directory.mkdir(parents=True, exist_ok=True)
 
     def add(self, title, passed, failed, seconds, log=None):
@@ -133,15 +131,13 @@ def _demos(state):
 
 
 def _demo(state, config, cpus=None, cpu=None):
-    from . import commands
-
     title = f"demo {config}" + (f", {cpus} cores" if cpus else "") + (f", {cpu}" if cpu else "")
     start = time.monotonic()
     lines = []
     try:
         built = build.make(system.config_path(config), cpus)
         options = argparse.Namespace(cpus=cpus, cpu=cpu, extra=[])
-        commands.scripted_demo(built, options, state.directory / f"{title.replace(' ', '-').replace(',', '')}.json", lines.append)
+        demo.scripted(built, options, state.directory / f"{title.replace(' ', '-').replace(',', '')}.json", lines.append)
     except TwainError as error:
         say("\n".join("  " + line for line in lines))
         say(error.render())

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from .errors import Exit, TwainError
+from .lines import END_OF_PANIC
 
 _BUILD_ID = re.compile(r"build(?:[ -]id)?[ :=]+([0-9a-f]{12,64})", re.IGNORECASE)
 _ADDRESS = re.compile(r"\b(?:0x)?([0-9a-f]{8,16})\b", re.IGNORECASE)
@@ -20,11 +21,15 @@ def symbolize(text, build_root):
     if not starts:
         raise TwainError(Exit.USAGE, "there is no panic in it")
     begin = text.rfind("\n", 0, starts[-1]) + 1
-    lines = text[begin:].split("end of panic")[0].splitlines()
+    lines = text[begin:].split(END_OF_PANIC)[0].splitlines()
     identity = _BUILD_ID.search(text, begin) or _BUILD_ID.search(text)
-    kernel = find_kernel(build_root, identity[1] if identity else None)
-    low, high = text_range(kernel)
-    wanted = sorted({int(match[1], 16) for line in lines for match in _ADDRESS.finditer(line) if low <= int(match[1], 16) < high})
+    numbers = {int(match[1], 16) for line in lines for match in _ADDRESS.finditer(line)}
+    kernel, wanted = None, []
+    for candidate in find_kernels(build_root, identity[1] if identity else None):  # one for each exception level
+        low, high = text_range(candidate)
+        inside = sorted(number for number in numbers if low <= number < high)
+        if kernel is None or len(inside) > len(wanted):
+            kernel, wanted = candidate, inside
     names = _resolve(kernel, wanted)
     result = [f"symbols: {kernel}" + (f" (build {identity[1]})" if identity else " (the panic names no build)")]
     for line in lines:
@@ -33,19 +38,19 @@ def symbolize(text, build_root):
     return "\n".join(result)
 
 
-def find_kernel(build_root, identity):
-    """The kernel's ELF file of the image with this build id (the packer notes both beside the image)."""
+def find_kernels(build_root, identity):
+    """The kernels' ELF files of the image with this build id (the packer notes both beside the image)."""
     notes = sorted(build_root.rglob("*.bin.json"), key=lambda path: -path.stat().st_mtime)
     for note in notes:
         try:
             facts = json.loads(note.read_text())
-            kernel = Path(facts["kernels"]["el2"]["elf"])
+            kernels = [Path(kernel["elf"]) for kernel in facts["kernels"].values()]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if identity is None or facts.get("build_id", "").startswith(identity):
-            if kernel.is_file() and kernel.stat().st_mtime <= note.stat().st_mtime:
-                return kernel
-            raise TwainError(Exit.USAGE, f"{kernel} has been built again since the image of build {facts.get('build_id')}",
+            if kernels and all(path.is_file() and path.stat().st_mtime <= note.stat().st_mtime for path in kernels):
+                return kernels
+            raise TwainError(Exit.USAGE, f"the kernel has been built again since the image of build {facts.get('build_id')}",
                              hint="its addresses would get wrong names")
     raise TwainError(Exit.USAGE, f"there is no image of build {identity} here" if identity else "nothing has been built here")
 

@@ -18,7 +18,8 @@ class GuestInfo:
     vcpus: int
     ready: str = ""
     label: str = ""  # the tag of its lines
-    kernel: str = ""
+    kernel: str = ""  # its name in the archive
+    kernel_path: str = ""
     initrd: str = ""
     made_initrd: bool = True  # by the tool, so it has the tool's programs
 
@@ -65,7 +66,8 @@ def config_path(text):
         if path.is_file():
             return short(path)
     known = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
-    raise TwainError(Exit.USAGE, f"there is no system description {text}", hint="known: " + ", ".join(known))
+    what = f"{text} is no file" if Path(text).exists() else f'there is no system description "{text}"'
+    raise TwainError(Exit.USAGE, what, hint="known: " + ", ".join(known))
 
 
 def shown(path):
@@ -89,7 +91,7 @@ def load(config, cpus=None, with_files=False, programs=None, warnings=True):
 
 def from_config(config):
     guests = [GuestInfo(name=guest.name, ram=guest.ram, vcpus=guest.vcpus, ready=guest.ready, label=guest.label,
-                        kernel=guest.kernel.module, initrd=guest.initrd.module if guest.initrd else "",
+                        kernel=guest.kernel.module, kernel_path=str(guest.kernel.path or ""), initrd=guest.initrd.module if guest.initrd else "",
                         made_initrd="image" in guest.entry.present and "initrd" not in guest.entry.present)
               for guest in config.guests]
     return SystemInfo(name=config.name, guests=guests, cpus=config.cpus, ram=config.ram, config=str(config.path))
@@ -120,6 +122,8 @@ def delegate(command, config, arguments=()):
     files = ["--files", str(images_dir())] if (images_dir() / "images.json").is_file() else []
     line = [command, *([config, *files] if config is not None else []), *arguments]
     try:
-        return Exit(sysgen.cli.main(line))
+        return Exit(sysgen.cli.run(line))
+    except sysgen.cli.Refused as error:
+        raise TwainError(error.code, str(error), hint=error.hint or None) from None
     except SystemExit as stop:
         return Exit(stop.code or 0)

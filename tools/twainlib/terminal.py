@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from .broker import HELP, SOCKET_NAME, Keyboard, connect
 from .errors import Exit, TwainError
+from .paths import short
 
 
 @contextmanager
@@ -92,9 +93,9 @@ class Output:
                 return
 
 
-def serve(broker, limit=None):
+def serve(broker, limit=None, linger=False):
     """Connects standard input and output with the system until it ends or the user quits with Ctrl-A x.
-    Returns the child's exit code; limit is in seconds of real time."""
+    Returns the child's exit code; limit is in seconds of real time. linger: a debugger may look at a kernel that panicked."""
     import time
 
     quitting = []
@@ -121,6 +122,8 @@ def serve(broker, limit=None):
             while broker.running and not quitting:
                 if deadline and time.monotonic() > deadline:
                     raise TwainError(Exit.RUN, f"the system still ran after {limit:.0f} s")
+                if broker.panicked and not linger:
+                    raise TwainError(Exit.RUN, "the kernel panicked", hint=f"tools/twain symbolize {short(broker.log_path)}")
                 broker.pump(0.5)
             if quitting:
                 broker.power_off()

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""A kernel that panics says where, and the tools name it: made to by a debugger, at both exception levels."""
+
+import argparse
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from twainlib import build, machine, symbols, system
+from twainlib.errors import TwainError
+from twainlib.paths import build_root
+from twainlib.session import Session
+
+pytestmark = pytest.mark.machine
+TWAIN = Path(__file__).resolve().parents[2] / "tools" / "twain"
+LIMIT = 60
+
+
+@pytest.mark.parametrize("el1", [False, True])
+def test_panic_is_symbolized(el1):
+    built = build.make(system.config_path("two-guests"))
+    options = argparse.Namespace(cpu=None, extra=[], gdb=True, el1=el1)
+    commands = ["hbreak twain::kernel::Pool::create", "continue", "delete", "set $x5=0x5ca1ab1e", "set $pc=0xdead0000", "detach"]
+    line = [TWAIN, "debug", "two-guests", *(["--el1"] if el1 else []), "--", "-batch", *(a for c in commands for a in ("-ex", c))]
+    with machine.boot(built, options) as broker:
+        debugger = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said = []
+        reader = threading.Thread(target=lambda: said.append(debugger.communicate()[0]))
+        reader.start()
+        try:
+            with pytest.raises(TwainError, match="the kernel panicked"):
+                Session(broker).wait_for("nobody", "nothing", LIMIT)
+        finally:
+            debugger.kill()
+            reader.join()
+    log = (built.directory / "console.log").read_text(errors="replace")
+    text = symbols.symbolize(log, build_root())
+    assert f"kernel-el{1 if el1 else 2}.elf" in text, said
+    assert "0x5ca1ab1e" in text and "ELR 0xdead0000" in text
+    assert "  #0x0" in text and "twain::kernel::" in text

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Twain authors
+"""The machine that a built system runs on: QEMU's command line for it, and its life."""
+
+import contextlib
+import shlex
+
+from . import broker, qemu, system
+from .errors import Exit, TwainError
+
+
+def command(image, info, options):
+    """QEMU's argument vector. `options` are those of `run`; what is missing there has its default."""
+    return qemu.command(image, cpus=info.cpus, memory=f"{info.ram >> 20}M", cpu=options.cpu or system.settings().get("TWAIN_CPU"),
+                        gdb=getattr(options, "gdb", False), deterministic=getattr(options, "deterministic", False),
+                        extra=options.extra, el2=not getattr(options, "el1", False))
+
+
+@contextlib.contextmanager
+def boot(built, options):
+    """The running machine (a Broker); ended, whatever happens, when the block is left."""
+    other = broker.connect(built.directory)
+    if other:
+        other.close()
+        raise TwainError(Exit.RUN, f"{built.info.name} is running already", hint=f"tools/twain stop --system {built.info.name}")
+    line = command(built.image, built.info, options)
+    built.directory.mkdir(parents=True, exist_ok=True)
+    (built.directory / "qemu.cmdline").write_text(shlex.join(line) + "\n")
+    guests = [guest.name for guest in built.info.guests]
+    with broker.Broker(line, built.directory, guests, built.info.labels) as running:
+        yield running
