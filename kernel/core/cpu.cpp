@@ -20,13 +20,33 @@ void serve_request(Cpu& cpu) {
     __atomic_store_n(&cpu.request, nullptr, __ATOMIC_RELEASE);
 }
 
+void pass(Cpu& cpu) {
+    if (__atomic_load_n(&cpu.passing, __ATOMIC_ACQUIRE)) __atomic_store_n(&cpu.passing, false, __ATOMIC_RELEASE);
+}
+
 }  // namespace
+
+void wait_in_kernel() {
+    pass(machine::cpu());
+    machine::relax();
+}
+
+void pass_all_cores() {
+    const CpuId self = machine::cpu().id;
+    for (CpuId core = 0; core < machine::cores(); ++core) {
+        Cpu& other = machine::cpu(core);
+        if (core == self || !__atomic_load_n(&other.online, __ATOMIC_ACQUIRE)) continue;
+        __atomic_store_n(&other.passing, true, __ATOMIC_RELEASE);
+        machine::interrupt(core);
+        while (__atomic_load_n(&other.passing, __ATOMIC_ACQUIRE)) wait_in_kernel();
+    }
+}
 
 StructureLock::StructureLock() {
     const u32 mine = __atomic_fetch_add(&next_ticket, 1, __ATOMIC_RELAXED);
     while (__atomic_load_n(&now_serving, __ATOMIC_ACQUIRE) != mine) {
         serve_request(machine::cpu());
-        machine::relax();
+        wait_in_kernel();
     }
 }
 
@@ -42,7 +62,7 @@ void run_on(CpuId core, void (*run)(void*), void* argument) {
     Request request{run, argument};
     __atomic_store_n(&target.request, &request, __ATOMIC_RELEASE);
     machine::interrupt(core);
-    while (__atomic_load_n(&target.request, __ATOMIC_ACQUIRE)) machine::relax();
+    while (__atomic_load_n(&target.request, __ATOMIC_ACQUIRE)) wait_in_kernel();
 }
 
 void synchronize() {
@@ -52,6 +72,7 @@ void synchronize() {
 }
 
 void serve_other_cores(Cpu& cpu) {
+    pass(cpu);
     serve_request(cpu);
     Thread* list = __atomic_exchange_n(&cpu.mailbox, nullptr, __ATOMIC_ACQ_REL);
     while (list) {

@@ -17,29 +17,30 @@ struct Request {
 
 struct Cpu {
     // entry.S and fastpath.S know these by offset.
-    Frame* frame;       // where the registers of what runs in user mode belong
-    u64 guest_mode;     // nonzero: `frame` is a vCPU state page, and the syndrome of its return is set already
-    u64 hazard;         // nonzero: look at the queues before going back to user mode
-    u64 fpu_on;         // nonzero: FP registers may be used now without a trap
-    Thread* current;    // nullptr: idle
+    Frame* frame;     // where the registers of what runs in user mode belong
+    u64 guest_mode;   // nonzero: `frame` is a vCPU state page, and the syndrome of its return is set already
+    u64 hazard;       // nonzero: look at the queues before going back to user mode
+    u64 fpu_on;       // nonzero: FP registers may be used now without a trap
+    Thread* current;  // nullptr: idle
     CpuId id;
-    u32 one;            // with `id`: what Endpoint::core and receivers read as if this core may receive there
-    u64 translation;    // what the translation base register for user mode holds
-    u64 generation;     // of tags, see machine::SpaceTag
+    u32 one;          // with `id`: what Endpoint::core and receivers read as if this core may receive there
+    u64 translation;  // what the translation base register for user mode holds
+    u64 generation;   // of tags, see tags.hpp
 
-    Sched* sched;       // whose budget is being used
-    Ticks since;        // from when on
-    Vcpu* loaded;       // whose EL1 registers, timer and list registers are in the core
-    void* fpu_owner;    // thread or vCPU whose FP registers are in the core
-    u64 ready_levels;   // bitmap of non-empty queues
+    Sched* sched;      // whose budget is being used
+    Ticks since;       // from when on
+    Vcpu* loaded;      // whose EL1 registers, timer and list registers are in the core
+    void* fpu_owner;   // thread or vCPU whose FP registers are in the core
+    u64 ready_levels;  // bitmap of non-empty queues
     Queue<Thread> ready[abi::sched::kPriorities];
     TimerQueue timers;
-    Ticks idle;         // ticks spent idle
-    Thread* mailbox;    // calls and answers, pushed by other cores
-    Thread* knocks;     // threads for whom something may have come, pushed by other cores
-    Request* request;   // from the holder of the structure lock
+    Ticks idle;        // ticks spent idle
+    Thread* mailbox;   // calls and answers, pushed by other cores
+    Thread* knocks;    // threads for whom something may have come, pushed by other cores
+    Request* request;  // from the holder of the structure lock
     u64 mpidr;
     bool online;
+    bool passing;  // another core waits until this one is between two uses of what it has read: pass_all_cores
 };
 
 // Hazards
@@ -59,6 +60,12 @@ public:
 // of those cores has left every path that had looked something up before.
 void run_on(CpuId core, void (*run)(void*), void* argument);
 void synchronize();
+
+// Waits until every other core has been in user mode, idle, or in wait_in_kernel(): whatever it does from then on, it does
+// with what this core has written before. Without the structure lock too; interrupts are off.
+void pass_all_cores();
+// One turn of a loop that waits for another core.
+void wait_in_kernel();
 
 // Entered on the inter-processor interrupt: the mailbox and the request.
 void serve_other_cores(Cpu& cpu);

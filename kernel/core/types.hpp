@@ -30,6 +30,14 @@ struct Address {
 using Phys = Address<struct PhysTag>;
 using Virt = Address<struct VirtTag>;  // of a host space; of a guest space: the intermediate physical address
 
+// What a translation base register holds: the address space's number in the TLB ([63:48], see tags.hpp) and its table.
+struct Tag {
+    static constexpr unsigned kShift = 48;
+    u64 base = 0;
+    u64 generation = 0;  // if not that of the core, the number may be another space's by now
+    constexpr u64 number() const { return base >> kShift; }
+};
+
 using CpuId = u32;
 using Ticks = u64;
 

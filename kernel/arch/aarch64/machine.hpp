@@ -46,10 +46,7 @@ Ticks ticks_per_second();
 Ticks ns_to_ticks(u64 ns);
 
 // Translation
-struct SpaceTag {
-    u64 base = 0;        // VTTBR_EL2: table and VMID
-    u64 generation = 0;  // of the VMID; stale: it may belong to another space
-};
+using SpaceTag = Tag;
 using TableFormat = kernel::TableFormat;
 inline void write_descriptor(u64& entry, u64 value) {
     __atomic_store_n(&entry, value, __ATOMIC_RELEASE);

@@ -45,6 +45,7 @@ void reset(CpuId cores, u64 ram) {
     for (CpuId id = 0; id < abi::kMaxCores; ++id) {
         cpus[id] = std::make_unique<Cpu>();
         cpus[id]->id = id;
+        cpus[id]->generation = 1;
         cpus[id]->online = id < cores;
         cpus[id]->since = machine_state.clock;
         machine_state.timer[id] = abi::kForever;
@@ -81,6 +82,10 @@ void relax() {
         return;
     }
     for (CpuId core = 0; core < machine_state.cores; ++core) {
+        if (cpus[core]->passing) {
+            cpus[core]->passing = false;
+            return;
+        }
         if (!cpus[core]->request) continue;
         fake::on(core, [&] {
             if (machine_state.mail_while_waiting && core != 0) {

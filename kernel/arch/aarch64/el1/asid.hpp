@@ -10,8 +10,8 @@ namespace twain::kernel::machine {
 
 void flush_all();  // all translations of all cores
 
-// base: ASID and table. Gives it an ASID of the current generation.
-void renew_asid(u64& base, u64& generation, u64 root);
+// Gives the tag an ASID of the current generation.
+void renew_asid(Tag& tag, u64 table);
 
 // What was derived from a guest space's mappings goes when one of them does. Structure lock.
 void drop_shadows(Space& space);

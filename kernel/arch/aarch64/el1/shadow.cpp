@@ -17,8 +17,8 @@ constexpr unsigned kTableOrder = Pool::kOrders - 1;
 constexpr u64 kValid = 1, kTable = 2, kAddress = 0x0000'ffff'ffff'f000;
 constexpr u64 kFragments = u64{1} << 58;  // for software: a table below a block of the guest's
 constexpr u64 kBlock = u64{1} << 21;
-constexpr unsigned kTop = 511;            // index of the entry that leads to the kernel's image, levels 0 and 1
-constexpr unsigned kImageFirst = 508;     // level 2: the image, the devices, up to the end
+constexpr unsigned kTop = 511;         // index of the entry that leads to the kernel's image, levels 0 and 1
+constexpr unsigned kImageFirst = 508;  // level 2: the image, the devices, up to the end
 
 unsigned index(u64 at, unsigned level) { return static_cast<unsigned>(at >> (39 - 9 * level)) & 511; }
 u64* table_of(u64 entry) { return static_cast<u64*>(machine::to_virt(Phys{entry & kAddress})); }
@@ -26,7 +26,6 @@ bool is_table(u64 entry) { return (entry & (kValid | kTable)) == (kValid | kTabl
 u64 physical(const u64* table) { return machine::to_phys(table).value; }
 
 bool upper(u64 at) { return at >> 55 & 1; }
-
 
 }  // namespace
 
@@ -231,8 +230,7 @@ Status Shadow::view(u64 number, u64 lower, u64 upper) {
     const u64* high = upper ? make_root(upper, Half::upper) : nullptr;
     if (upper && !high) return roots_[upper] ? Status{Error::bad_arg, 4} : Status{Error::no_memory, 4};
     View& view = views_[number];
-    view.generation = 0;  // another ASID
-    view.base = 0;
+    view.tag = {};  // another ASID
     view.lower = physical(low);
     __atomic_store_n(&view.upper, high ? physical(high) : Regime::roots().kernel, __ATOMIC_RELEASE);
     return {};
@@ -248,10 +246,10 @@ bool Shadow::activate(Cpu& cpu, const u32 (&numbers)[2], unsigned level, Entry& 
         const u32 number = __atomic_load_n(&numbers[each], __ATOMIC_RELAXED);
         if (number >= abi::kShadowViews || !views_[number].upper) return false;
         View& view = views_[number];
-        if (view.generation != cpu.generation) machine::renew_asid(view.base, view.generation, view.lower);
-        lowers[each] = view.base & Regime::UserTable::kTable;
-        entry.uppers[each] = view.upper | (view.base & ~Regime::UserTable::kTable);
-        if (each == level) __atomic_store_n(&cpu.translation, view.base, __ATOMIC_RELAXED);
+        if (view.tag.generation != cpu.generation) machine::renew_asid(view.tag, view.lower);
+        lowers[each] = view.tag.base & Regime::UserTable::kTable;
+        entry.uppers[each] = view.upper | (view.tag.base & ~Regime::UserTable::kTable);
+        if (each == level) __atomic_store_n(&cpu.translation, view.tag.base, __ATOMIC_RELAXED);
     }
     entry.lower = lowers[level];
     entry.upper = entry.uppers[level];

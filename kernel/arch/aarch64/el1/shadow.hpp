@@ -45,9 +45,8 @@ public:
 
 private:
     struct View {
-        u64 base;        // ASID, lower root
-        u64 generation;
-        u64 upper;       // physical; 0: undefined
+        Tag tag;    // with the lower root
+        u64 upper;  // physical; 0: undefined
         u64 lower;
     };
     enum class Half : u8 { none, lower, upper };
@@ -70,7 +69,7 @@ private:
     u32 lock_;
     u32 stocked_;
     u64* stock_;  // linked by their first words
-    u32 cores_;  // bit n: core n has run the guest
+    u32 cores_;   // bit n: core n has run the guest
     u64* roots_[abi::kShadowRoots];
     Half halves_[abi::kShadowRoots];
     View* views_;  // kShadowViews of them, one page
