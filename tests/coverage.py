@@ -89,10 +89,10 @@ TABLE = {
                               {"dying": ROOT_ONLY, "depth": ROOT_ONLY,
                                "bad_type": "device memory is never exclusive, so it lacks the right first: "
                                            "see memory.make_pool/device"}),
-    "space.map": Entry("rights bad_slot bad_type bad_arg dying depth busy no_memory occupied",
+    "space.map": Entry("rights bad_slot bad_type bad_arg dying depth busy no_memory occupied unsupported",
                        "sum_wraps write_or_execute device_never_runs nothing_left_behind partial_taken_back no_leak read "
                        "read_only no_execute block_over_empty_table page_in_block unaligned_is_pages preempted guest_read_only "
-                       "other_space_is_empty",
+                       "other_space_is_empty interface interface_of_process",
                        unit=("descriptors are as large as alignment and length allow", "a page table is a map from pages to pages")),
     "mapping.protect": Entry("bad_arg rights", "more less execute inspect block preempted remote",
                              {}, ("rights change in place",)),
@@ -135,7 +135,7 @@ TABLE = {
     # ---- what is no method
     "fault": Entry("", "kind badge syndrome address thread_id pc_sp is_a_call deferred_reply reply_goes_on reply_stops no_handler "
                        "queued handler_gone keeps_registers", unit=("faults are calls; the answer decides",)),
-    "vcpu.posted": Entry("", "delivered retired priority many notify no_such_interrupt picture",
+    "vcpu.posted": Entry("", "delivered retired priority many notify sender no_such_interrupt picture",
                          unit=("no posted interrupt is lost, doubled or reordered against priority",)),
     "vcpu.recalled": Entry("", "pending", unit=("recall takes back what is pending, not what is active",)),
     "sched.budget": Entry("", "hard_limit rest_for_others background background_is_lowest remote in_any_window all_of_it"),

@@ -170,10 +170,12 @@ enum Method : std::uint32_t { split = 0, derive = 1, make_pool = 2 };
 enum class SpaceKind : std::uint8_t { host = 0, guest = 1 };
 
 namespace space {
-//   map   x2 memory slot, x3 offset in it, x4 virtual (guest: intermediate physical) address, x5 bytes,
+//   map   x2 memory slot (or kInterface), x3 offset in it, x4 virtual (guest: intermediate physical) address, x5 bytes,
 //         x6 rights (mem_read|write|exec), x7 destination slot of the mapping capability.
 //         All 4K multiples; the kernel picks 4K, 2M and 1G descriptors by alignment.
 enum Method : std::uint32_t { map = 0 };
+// In place of memory, and for guest spaces only: the virtual CPU interface, where it is memory (VcpuPage::gic is 2).
+inline constexpr std::uint64_t kInterface = ~std::uint64_t{0}, kInterfaceBytes = 0x2000;
 inline constexpr std::uint64_t kEnd = std::uint64_t{1} << 39;  // addresses are below this
 }  // namespace space
 
@@ -268,8 +270,9 @@ enum class Exit : std::uint32_t {
 };
 
 inline constexpr unsigned kVirqs = 64;  // posted interrupts per vCPU
-// Virq word: [15:0] INTID, [23:16] priority, [24] notify at EOI
+// Virq word: [15:0] INTID, [23:16] priority, [24] notify at EOI, [27:25] who sent it (an SGI, where VcpuPage::gic is 2)
 inline constexpr std::uint32_t kVirqNotify = 1u << 24;
+inline constexpr unsigned kVirqSourceShift = 25;
 
 // Register groups for `loaded` (VMM -> kernel) and `sync`.
 inline constexpr std::uint32_t kGroupEl1 = 1, kGroupTimer = 2, kGroupFp = 4, kGroupAll = 7;
@@ -338,7 +341,9 @@ struct VcpuPage {
     std::uint64_t retired;   // kernel -> VMM: entry i is over (ended, or recalled)
     std::uint64_t pending;   // kernel -> VMM: a picture taken at the last exit
     std::uint64_t active;
-    std::uint64_t reserved0[2];
+    std::uint32_t gic;  // written when the page is bound: the guest's virtual CPU interface is that of GIC version 3
+                        // (system registers) or 2 (memory: space::kInterface); 0: the kernel has none for it
+    std::uint32_t reserved0[3];
     std::uint32_t virq[kVirqs];
     // EL1 registers: valid after sync(kGroupEl1); loaded at entry if `loaded` says so.
     El1State el1;

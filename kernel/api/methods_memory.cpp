@@ -123,14 +123,31 @@ Status map_on(Mapping& mapping) {
     return {};
 }
 
+// The virtual CPU interface in memory, as if there were a capability of it. There is none, so that no process ever maps it.
+[[gnu::noinline]] Result<Capability> interface_memory(const Space& space) {
+    if (space.kind != abi::SpaceKind::guest) return Status{Error::bad_arg, 2};
+    const Phys base = machine::virtual_interface();
+    if (!base.value) return Status{Error::unsupported, 2};
+    return Capability{Slot::memory_head(rights::mem_read | rights::mem_write, base, Capability::kDevice),
+                      abi::space::kInterfaceBytes};
+}
+
 Status map(Invocation& call) {
     if (const Status status = call.need(rights::space_map); !status.ok()) return status;
-    const auto from = call.slot_arg(2, Type::memory, 0);
-    if (!from.ok()) return from.status();
-    Slot& memory_slot = *from.value();
-    const Capability memory = memory_slot.load();
-    const u64 offset = call.arg(3), at = call.arg(4), bytes = call.arg(5), want = call.arg(6);
     Space& space = call.object<Space>();
+    Slot* parent = &call.slot;
+    Capability memory;
+    if (call.arg(2) == abi::space::kInterface) [[unlikely]] {
+        const auto interface = interface_memory(space);
+        if (!interface.ok()) return interface.status();
+        memory = interface.value();
+    } else {
+        const auto from = call.slot_arg(2, Type::memory, 0);
+        if (!from.ok()) return from.status();
+        parent = from.value();
+        memory = parent->load();
+    }
+    const u64 offset = call.arg(3), at = call.arg(4), bytes = call.arg(5), want = call.arg(6);
     constexpr u64 kSome = rights::mem_read | rights::mem_write | rights::mem_exec;
     if ((offset | at | bytes) & (kPage - 1)) return {Error::bad_arg, 5};
     if (!inside(offset, bytes, memory.bytes()) || bytes == 0) return {Error::bad_arg, 3};
@@ -140,7 +157,7 @@ Status map(Invocation& call) {
     if (host && (want & rights::mem_write) && (want & rights::mem_exec)) return {Error::bad_arg, 6};
     if ((memory.rights() & want) != want) return {Error::rights, 2};
     if (memory.device() && (want & rights::mem_exec)) return {Error::bad_arg, 6};
-    if (const Status status = derivable(memory_slot); !status.ok()) return status;
+    if (const Status status = derivable(*parent); !status.ok()) return status;
 
     Mapping* mapping = nullptr;
     Slot* slot = call.self.cspace->find(call.arg(7));
@@ -166,7 +183,7 @@ Status map(Invocation& call) {
         mapping->limit = memory.rights();
         mapping->device = memory.device();
         space.mappings.push_back(*mapping);
-        first_capability(memory_slot, *slot, *mapping);
+        first_capability(*parent, *slot, *mapping);
     }
     const Status status = map_on(*mapping);
     if (!status.ok()) {

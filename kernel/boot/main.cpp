@@ -33,7 +33,7 @@ void init_cpu(Cpu& cpu, CpuId id) {
     cpu.generation = 1;
     cpu.mpidr = boot.mpidr[id];
     Regime::Cpu::write(reinterpret_cast<u64>(&cpu));
-    gic::init_core(id, cpu.mpidr, {boot.maintenance_intid, boot.*Regime::kTimerIntid, boot.timer_virt_intid});
+    gic::init_core(id);
     machine::set_timer(abi::kForever);
     cpu.since = machine::now();
     cpu.hazard = kReschedule;
@@ -71,7 +71,7 @@ void kernel_main(u64 core, u64 boot_phys) {
     machine::uart_start();
     if (boot.magic != abi::kBootMagic || boot.version != abi::kVersion) panic("boot information of another version");
     if (boot.core_count == 0 || boot.core_count > abi::kMaxCores) panic("number of cores");
-    if (boot.gic_version != 3) panic("no GICv3");
+    if (boot.gic_version != 2 && boot.gic_version != 3) panic("no GICv2 or GICv3");
     gic::init_distributor(boot);
     init_cpu(cpu, 0);
     log("twain: build {}, EL{}, {} cores\n", &boot.build_id[0], machine::kExceptionLevel, boot.core_count);

@@ -7,10 +7,11 @@
 // interrupt the guest ends by itself (HW bit). List registers: Arm IHI 0069, ICH_LR<n>_EL2:
 //
 //   63 62  61 60  59  56 55   48 47   45 44        32 31           0
-//   state  HW grp  res0  prio     res0   physical     virtual INTID      [41] EOI maintenance if HW = 0
+//   state  HW grp  res0  prio     res0   physical     virtual INTID      HW = 0: [41] EOI maintenance
 //
 // Lists is the access to the registers: count(), read(i), write(i, value), empty() (bitmap of those that the guest
-// has finished with: ICH_ELRSR_EL2, and ICH_EISR_EL2 where EOI maintenance was asked for).
+// has finished with: ICH_ELRSR_EL2, and ICH_EISR_EL2 where EOI maintenance was asked for), sender(word) (who sent an
+// SGI, as bits of the physical INTID: version 2 tells the guest).
 #pragma once
 
 #include "kernel/core/types.hpp"
@@ -101,7 +102,7 @@ public:
             u8 list = free_slot(lists.count());
             if (list == kNone) list = evict(lists, priority(entry, timer_priority));
             if (list == kNone) return true;
-            lists.write(list, list_value(entry, timer_priority));
+            lists.write(list, list_value(lists, entry, timer_priority));
             owner_[list] = static_cast<u8>(entry);
             used_ |= u64{1} << list;
             if (entry == kTimer) {
@@ -175,10 +176,12 @@ private:
         }
         return best;
     }
-    u64 list_value(unsigned entry, u8 timer_priority) const {
+    template <typename Lists>
+    u64 list_value(const Lists& lists, unsigned entry, u8 timer_priority) const {
         const u64 value = kPending | kGroup1 | u64{priority(entry, timer_priority)} << 48;
         if (entry == kTimer) return value | kHw | kTimerIntid << 32 | kTimerIntid;
-        return value | (words_[entry] & abi::kVirqNotify ? kEoi : 0) | (words_[entry] & 0xffff);
+        const u32 word = words_[entry];
+        return value | (word & abi::kVirqNotify ? kEoi : 0) | lists.sender(word) << 32 | (word & 0xffff);
     }
     // The least urgent register that is only pending goes back to waiting, if it is less urgent than `than`.
     template <typename Lists>

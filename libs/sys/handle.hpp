@@ -50,6 +50,11 @@ struct Space : Handle {
                Slot mapping) const {
         return invoke(abi::space::map, memory.slot, offset, address, bytes, rights, mapping);
     }
+    // A guest's virtual CPU interface, where it is memory.
+    Status map_interface(std::uint64_t address, Slot mapping) const {
+        constexpr Rights kReadWrite = abi::rights::mem_read | abi::rights::mem_write;
+        return invoke(abi::space::map, abi::space::kInterface, 0, address, abi::space::kInterfaceBytes, kReadWrite, mapping);
+    }
 };
 
 struct Mapping : Handle {

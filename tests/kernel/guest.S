@@ -24,25 +24,37 @@ guest_begin:
     .balign 0x80
     .endr
 
-// x21 = INTID that was handled; then HVC 0x1a.
+// x21 = INTID that was handled; then HVC 0x1a. x27 = where the CPU interface is in memory (GICv2), or 0.
 guest_irq:
+    cbnz    x27, 1f
     mrs     x21, S3_0_C12_C12_0     // ICC_IAR1_EL1
-    cmp     x21, #27
-    b.ne    1f
+    b       2f
+1:  ldr     w21, [x27, #0xc]        // GICC_IAR
+2:  cmp     x21, #27
+    b.ne    3f
     msr     cntv_ctl_el0, xzr
-1:  isb
+3:  isb
+    cbnz    x27, 4f
     msr     S3_0_C12_C12_1, x21     // ICC_EOIR1_EL1
-    hvc     #0x1a
+    b       5f
+4:  str     w21, [x27, #0x10]       // GICC_EOIR
+    dsb     sy
+5:  hvc     #0x1a
     eret
 
 guest_setup:
     adr     x9, guest_begin
     msr     vbar_el1, x9
     mov     x9, #0xff
+    mov     x10, #1
+    cbnz    x27, 1f
     msr     S3_0_C4_C6_0, x9        // ICC_PMR_EL1
-    mov     x9, #1
-    msr     S3_0_C12_C12_7, x9      // ICC_IGRPEN1_EL1
+    msr     S3_0_C12_C12_7, x10     // ICC_IGRPEN1_EL1
     isb
+    ret
+1:  str     w9, [x27, #4]           // GICC_PMR
+    str     w10, [x27]              // GICC_CTLR
+    dsb     sy
     ret
 
     .global guest_calls

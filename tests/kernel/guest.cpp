@@ -135,6 +135,11 @@ void interrupts() {
     check("vcpu.posted/notify", *guest.vcpu.run() == Exit::eoi && page.x[21] == 61 && (page.retired & 0x40));
     check("vcpu.posted/notify", guest.hvc(0x1a) && guest.hvc(4));
     page.retired = 0;
+    // Who sent an SGI: version 2 tells the guest.
+    check("vcpu.posted/sender", guest.hvc(3));
+    guest.post(10, 3, 0x80, 5u << abi::kVirqSourceShift);
+    check("vcpu.posted/sender", guest.hvc(0x1a) && page.x[21] == (page.gic == 2 ? 5u << 10 | 3 : 3) && guest.hvc(4));
+    page.retired = 0;
     // Numbers that mean nothing are dropped at once.
     check("vcpu.posted/no_such_interrupt", guest.hvc(3));
     guest.post(7, 0xffff);

@@ -13,7 +13,7 @@ namespace twain::test {
 
 class Guest {
 public:
-    static constexpr u64 kRam = 0x4000'0000, kHole = 0x5000'0000;
+    static constexpr u64 kRam = 0x4000'0000, kHole = 0x5000'0000, kInterface = 0x0801'0000;
     // EC of ESR_EL2 (Arm ARM D17.2.37)
     static constexpr u64 kHvc = 0x16, kSmc = 0x17, kSysreg = 0x18, kDataAbort = 0x24, kFetchAbort = 0x20;
 
@@ -26,6 +26,10 @@ public:
         page() = abi::VcpuPage{};
         need(kObjects.create_vcpu(vcpu.slot, space, 0));
         need(vcpu.page(memory, kPage));
+        if (page().gic == 2) {
+            need(space.map_interface(kInterface, scratch.slot()));
+            page().x[27] = kInterface;
+        }
         page().pstate = 0x3c5;  // EL1h, all masked
         page().vtimer = 0x80;
         page().loaded = abi::kGroupAll;

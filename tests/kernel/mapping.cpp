@@ -68,6 +68,36 @@ void map_arguments() {
     expect("space.method/bad_method", Error::bad_method, status(kSpace.slot, 1));
 }
 
+// The virtual CPU interface: memory that no capability names.
+void map_interface() {
+    Scratch scratch;
+    constexpr u64 kInterface = 0x0801'0000;
+    const sys::Space guest = scratch.space(abi::SpaceKind::guest);
+    const Slot to = scratch.slot();
+    expect("space.map/interface_of_process", Error::bad_arg, kSpace.map_interface(kInterface, to));
+    expect("space.map/rights", Error::rights,
+           sys::Space{scratch.copy(guest.slot, rights::space_use)}.map_interface(kInterface, to));
+    const auto& boot = *reinterpret_cast<const abi::BootInfo*>(abi::kBootInfoAddress);
+    if (!at_el2() || boot.gic_version != 2) {
+        expect("space.map/unsupported", Error::unsupported, guest.map_interface(kInterface, to));
+        skip("space.map/interface", "it has none in memory");
+        return;
+    }
+    skip("space.map/unsupported", "the interface is memory");
+    const auto map = [&](u64 offset, u64 at, u64 bytes, u64 want) {
+        return status(guest.slot, abi::space::map, abi::space::kInterface, offset, at, bytes, want, to);
+    };
+    expect("space.map/interface", Error::bad_arg, map(kPage, kInterface, 2 * kPage, kReadWrite));
+    expect("space.map/interface", Error::bad_arg, map(0, kInterface, 3 * kPage, kReadWrite));
+    expect("space.map/interface", Error::rights, map(0, kInterface, kPage, kReadExec));
+    expect_ok("space.map/interface", guest.map_interface(kInterface, to));
+    expect("space.map/interface", Error::rights, sys::Mapping{to}.protect(kReadExec));
+    expect("space.map/interface", Error::depth, sys::Space{scratch.deepest(guest.slot)}.map_interface(0, scratch.slot()));
+    expect("space.map/interface", Error::bad_arg, kSystem.make_memory(scratch.slot(), boot.gicv.base, kPage));
+    need(kSelf.remove(to));
+    expect_ok("space.map/interface", guest.map_interface(kInterface, to));
+}
+
 void map_overlap() {
     Scratch scratch;
     const sys::Memory memory = scratch.memory(4 * kPage);
@@ -205,6 +235,7 @@ void preempted() {
 
 void test_mapping() {
     map_arguments();
+    map_interface();
     map_overlap();
     map_without_memory();
     rights_hold();

@@ -50,7 +50,7 @@ bool is_device(Phys base, u64 bytes) {
 
 Cpu& cpu(CpuId id) { return *reinterpret_cast<Cpu*>(core_memory + id * kCoreBytes + kCpuOffset); }
 CpuId cores() { return boot_info().core_count; }
-void interrupt(CpuId core) { gic::send_ipi(cpu(core).mpidr); }
+void interrupt(CpuId core) { gic::send_ipi(core); }
 
 void idle(Cpu& cpu) {
     asm volatile("dsb sy\n wfi" ::: "memory");
@@ -83,10 +83,11 @@ void forget_thread(Thread& thread) {
 }
 
 u32 irq_end() { return gic::spi_end(); }
-void configure_irq(u32 intid, bool edge, CpuId core) { gic::configure_spi(intid, edge, cpu(core).mpidr); }
+void configure_irq(u32 intid, bool edge, CpuId core) { gic::configure_spi(intid, edge, core); }
 void enable_irq(u32 intid) { gic::enable_spi(intid, true); }
 void disable_irq(u32 intid) { gic::enable_spi(intid, false); }
 void deactivate_irq(u32 intid) { gic::deactivate(intid); }
+Phys virtual_interface() { return {kExceptionLevel == 2 && gic::is_v2() ? boot_info().gicv.base : 0}; }
 
 void uart_start() {
     const abi::BootInfo& boot = boot_info();
@@ -121,14 +122,16 @@ u64 boot_flags() { return boot_info().flags; }
 
 }  // namespace machine
 
-// All interrupts that wait. Entered from user mode and from idle.
-void handle_interrupts(Cpu& cpu) {
-    const abi::BootInfo& boot = boot_info();
+namespace {
+
+template <typename Gic>
+void serve_interrupts(Cpu& cpu, Gic gic) {
     for (;;) {
-        const u32 intid = gic::acknowledge();
+        const u32 token = gic.acknowledge();
+        const u32 intid = gic.intid(token);
         if (intid >= gic::kSpurious) break;
-        gic::drop_priority(intid);
-        if (intid == boot.timer_virt_intid) {
+        gic.drop_priority(token);
+        if (intid == gic::setup.guest_timer) {
             guest_timer_interrupt(cpu);
             continue;
         }
@@ -143,14 +146,21 @@ void handle_interrupts(Cpu& cpu) {
             continue;
         }
         if (intid == gic::kIpi) {
-            gic::deactivate(intid);
+            gic.deactivate(token);
             serve_other_cores(cpu);
             continue;
         }
-        if (intid == boot.*Regime::kTimerIntid) on_timer(cpu);
-        if (intid == boot.maintenance_intid) guest_maintenance(cpu);
-        gic::deactivate(intid);
+        if (intid == gic::setup.timer) on_timer(cpu);
+        if (intid == gic::setup.maintenance) guest_maintenance(cpu);
+        gic.deactivate(token);
     }
+}
+
+}  // namespace
+
+// All interrupts that wait. Entered from user mode and from idle.
+void handle_interrupts(Cpu& cpu) {
+    gic::with_interface([&](auto gic) { serve_interrupts(cpu, gic); });
     if (cpu.guest_mode) guest_refresh(cpu);
 }
 

@@ -72,6 +72,7 @@ void configure_irq(u32 intid, bool edge, CpuId core);
 void enable_irq(u32 intid);
 void disable_irq(u32 intid);
 void deactivate_irq(u32 intid);
+Phys virtual_interface();  // GICV, which guests map; 0: they have it in system registers, or not at all
 
 // The rest
 void uart_write(const char* text, u64 bytes);  // nothing while the kernel does not own the UART

@@ -135,6 +135,7 @@ void configure_irq(u32, bool, CpuId) {}
 void enable_irq(u32 intid) { machine_state.enabled[intid] = true; }
 void disable_irq(u32 intid) { machine_state.enabled[intid] = false; }
 void deactivate_irq(u32) { ++machine_state.deactivated; }
+Phys virtual_interface() { return {0x0804'0000}; }
 
 void uart_write(const char* text, u64 bytes) {
     if (machine_state.uart_owned) machine_state.uart.append(text, bytes);

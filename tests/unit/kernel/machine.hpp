@@ -88,6 +88,7 @@ void configure_irq(u32 intid, bool edge, CpuId core);
 void enable_irq(u32 intid);
 void disable_irq(u32 intid);
 void deactivate_irq(u32 intid);
+Phys virtual_interface();
 
 // The rest
 void uart_write(const char* text, u64 bytes);

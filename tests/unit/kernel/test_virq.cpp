@@ -18,6 +18,7 @@ struct Lists {
     u64 registers[Plan::kMaxLists] = {};
     u64 ended = 0;  // with EOI maintenance
     unsigned count() const { return number; }
+    u64 sender(u32 word) const { return word >> abi::kVirqSourceShift & 7; }
     u64 read(unsigned n) const { return registers[n]; }
     void write(unsigned n, u64 value) {
         registers[n] = value;

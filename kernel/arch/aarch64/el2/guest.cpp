@@ -11,7 +11,7 @@
 #include "kernel/arch/aarch64/boot.hpp"
 #include "kernel/arch/aarch64/fpu.hpp"
 #include "kernel/core/destroy.hpp"
-#include "kernel/drivers/gic.hpp"
+#include "kernel/drivers/gic_lists.hpp"
 #include "regime.hpp"
 #include "switch.hpp"
 
@@ -22,50 +22,13 @@ namespace {
 using abi::El1State;
 using abi::VcpuPage;
 
-constexpr u64 kIchEnable = 1, kIchUnderflow = 2;
 constexpr u64 kTimerEnable = 1, kTimerMask = 2, kTimerStatus = 4;
 constexpr u64 kPstateMode = 0x1f;
 constexpr u64 kPstateGuest = 0xf000'0000 | 0x0020'0000 | 0x3c0;  // NZCV, SS, DAIF
 
-// ICH_LR<n>_EL2 by number.
-template <typename Use>
-void with_list(unsigned n, Use use) {
-    switch (n) {
-        case 0: use(reg::ICH_LR_EL2<0>{}); break;
-        case 1: use(reg::ICH_LR_EL2<1>{}); break;
-        case 2: use(reg::ICH_LR_EL2<2>{}); break;
-        case 3: use(reg::ICH_LR_EL2<3>{}); break;
-        case 4: use(reg::ICH_LR_EL2<4>{}); break;
-        case 5: use(reg::ICH_LR_EL2<5>{}); break;
-        case 6: use(reg::ICH_LR_EL2<6>{}); break;
-        case 7: use(reg::ICH_LR_EL2<7>{}); break;
-        case 8: use(reg::ICH_LR_EL2<8>{}); break;
-        case 9: use(reg::ICH_LR_EL2<9>{}); break;
-        case 10: use(reg::ICH_LR_EL2<10>{}); break;
-        case 11: use(reg::ICH_LR_EL2<11>{}); break;
-        case 12: use(reg::ICH_LR_EL2<12>{}); break;
-        case 13: use(reg::ICH_LR_EL2<13>{}); break;
-        case 14: use(reg::ICH_LR_EL2<14>{}); break;
-        default: use(reg::ICH_LR_EL2<15>{}); break;
-    }
-}
+using gic::HardwareLists;
 
-struct HardwareLists {
-    unsigned count() const { return static_cast<unsigned>(reg::ICH_VTR_EL2::read() & 0x1f) + 1; }
-    u64 read(unsigned n) const {
-        u64 value = 0;
-        with_list(n, [&](auto list) { value = list.read(); });
-        return value;
-    }
-    void write(unsigned n, u64 value) const {
-        with_list(n, [&](auto list) { list.write(value); });
-    }
-    u64 empty() const { return reg::ICH_ELRSR_EL2::read() | reg::ICH_EISR_EL2::read(); }
-};
-
-unsigned preemption_bits() { return static_cast<unsigned>(reg::ICH_VTR_EL2::read() >> 26 & 7) + 1; }
-
-u32 guest_timer_intid() { return boot_info().timer_virt_intid; }
+u32 guest_timer_intid() { return gic::setup.guest_timer; }
 u8 timer_priority(const VcpuPage& page) { return static_cast<u8>(page.vtimer); }
 bool timer_enabled(const VcpuPage& page) { return page.vtimer & 0x100; }
 
@@ -144,14 +107,8 @@ void save_lists(Vcpu& vcpu) {
         vcpu.lists[list] = hardware.read(list);
         hardware.write(list, 0);
     }
-    vcpu.vmcr = reg::ICH_VMCR_EL2::read();
-    vcpu.active_priorities[0] = reg::ICH_AP1R_EL2<0>::read();
-    vcpu.active_priorities[1] = reg::ICH_AP0R_EL2<0>::read();
-    if (preemption_bits() > 5) {
-        vcpu.active_priorities[2] = reg::ICH_AP1R_EL2<1>::read();
-        vcpu.active_priorities[3] = reg::ICH_AP0R_EL2<1>::read();
-    }
-    reg::ICH_HCR_EL2::write(0);
+    hardware.save(vcpu.vmcr, vcpu.active_priorities);
+    hardware.set_control(0);
 }
 
 void load_lists(const Vcpu& vcpu) {
@@ -159,13 +116,7 @@ void load_lists(const Vcpu& vcpu) {
     const u64 used = vcpu.virqs.used();
     for (unsigned list = 0; list < hardware.count(); ++list)
         hardware.write(list, used >> list & 1 ? vcpu.lists[list] : 0);
-    reg::ICH_VMCR_EL2::write(vcpu.vmcr);
-    reg::ICH_AP1R_EL2<0>::write(vcpu.active_priorities[0]);
-    reg::ICH_AP0R_EL2<0>::write(vcpu.active_priorities[1]);
-    if (preemption_bits() > 5) {
-        reg::ICH_AP1R_EL2<1>::write(vcpu.active_priorities[2]);
-        reg::ICH_AP0R_EL2<1>::write(vcpu.active_priorities[3]);
-    }
+    hardware.load(vcpu.vmcr, vcpu.active_priorities);
 }
 
 // When the guest's timer will fire, by the physical counter; kForever: it will not.
@@ -206,7 +157,7 @@ void load(Cpu& cpu, Vcpu& vcpu) {
     load_el1(page.el1);
     load_lists(vcpu);
     if (vcpu.timer_active) gic::set_private_active(guest_timer_intid(), true);
-    reg::ICH_HCR_EL2::write(kIchEnable);
+    HardwareLists().set_control(HardwareLists::kEnable);
     reg::CNTVOFF_EL2::write(page.cntvoff);
     reg::CNTV_CVAL_EL0::write(page.cntv_cval);
     reg::CNTV_CTL_EL0::write(page.cntv_ctl & (kTimerEnable | kTimerMask));
@@ -266,7 +217,7 @@ void plan_interrupts(Vcpu& vcpu) {
         }
     }
     const bool more = vcpu.virqs.any_waiting() && vcpu.virqs.fill(hardware, timer_priority(page));
-    reg::ICH_HCR_EL2::write(kIchEnable | (more ? kIchUnderflow : 0));
+    hardware.set_control(HardwareLists::kEnable | (more ? HardwareLists::kUnderflow : 0));
     tell_retired(vcpu);
 }
 
@@ -423,7 +374,7 @@ void guest_timer_interrupt(Cpu& cpu) {
 
 void guest_maintenance(Cpu& cpu) {
     if (!cpu.loaded) {
-        reg::ICH_HCR_EL2::write(0);
+        HardwareLists().set_control(0);
         return;
     }
     plan_interrupts(*cpu.loaded);
@@ -446,6 +397,7 @@ void guest_refresh(Cpu& cpu) {
 void guest_bind_page(Vcpu& vcpu, Phys at) {
     auto* page = static_cast<VcpuPage*>(machine::to_virt(at));
     page->version = abi::kVersion;
+    page->gic = gic::setup.version;
     vcpu.page = page;
 }
 
