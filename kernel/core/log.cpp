@@ -51,8 +51,10 @@ void LogArgument::print() const {
         digits[--at] = "0123456789abcdef"[number & 15];
         number >>= 4;
     } while (number);
-    digits[--at] = 'x';
-    digits[--at] = '0';
+    if (number_ > 9) {
+        digits[--at] = 'x';
+        digits[--at] = '0';
+    }
     log_text(digits + at, sizeof digits - at);
 }
 

@@ -17,7 +17,7 @@ struct LogPart {
 };
 LogPart log_read(u64 position, char* to, u64 bytes);
 
-// Formats into the log: {} in `format` stands for the next argument, numbers in hexadecimal with 0x.
+// Formats into the log: {} in `format` stands for the next argument, numbers in hexadecimal, with 0x above 9.
 class LogArgument {
 public:
     LogArgument(const char* text) : text_(text) {}

@@ -97,7 +97,8 @@ def test_supervisor_that_does_not_answer_is_an_error(broker, monkeypatch):
 def test_bad_requests_are_refused(broker):
     assert not in_background(lambda: request(broker.directory, {"nonsense": 1}), broker)["ok"]
     assert not in_background(lambda: request(broker.directory, [1]), broker)["ok"]
-    assert not in_background(lambda: request(broker.directory, {"command": "ps\nkill business"}), broker)["ok"]
+    for command in ("ps\nkill business", "kill \u00fc", "x" * 129):
+        assert not in_background(lambda: request(broker.directory, {"command": command}), broker)["ok"]
 
 
 def test_no_system_is_an_error(tmp_path):

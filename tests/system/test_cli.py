@@ -47,7 +47,7 @@ def test_each_command_has_help_with_two_examples(command, capsys):
     assert len(re.findall(rf"^  tools/twain {command}\b", capsys.readouterr().out, re.MULTILINE)) == 2
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["run", "--cpus", "9"], ["run", "--cpus", "x"], ["kill"],
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["run", "--cpus", "9"], ["run", "--cpus", "x"], ["kill"], ["kill", "a b"], ["kill", ""], ["reboot", "x\ny"], ["caps", "\u00fc"], ["kill", "x" * 300],
                                        ["check", "no-such-file"], ["build", "--", "x"], ["explain", "E999"],
                                        ["symbolize", "/no/such/file"], ["graph", "-o", "/no/such/directory/x.svg"],
                                        ["bench", "--json", "/no/such/directory/x"], ["demo", "--json", "/"],

@@ -25,6 +25,7 @@ ESCAPE = 0x01  # Ctrl-A
 BACKLOG = 16 * 1024
 ANSWER_LIMIT = 20.0
 STOP_LIMIT = 12.0  # for the machine to power off by itself
+COMMAND_LIMIT = 128  # characters, system/init/command.hpp
 SOCKET_NAME = "control.sock"
 
 HELP = """\r
@@ -217,7 +218,7 @@ class Broker:
         if not self._asked and self._questions and self.running:
             self._asked = self._questions.popleft()
             self._asked_at = time.monotonic()
-            self.raw(b"\x01:" + self._asked[0].encode("ascii", "replace") + b"\n")
+            self.raw(b"\x01:" + self._asked[0].encode("ascii") + b"\n")
 
     def _fail_questions(self, why):
         waiting = ([self._asked] if self._asked else []) + list(self._questions)
@@ -344,8 +345,11 @@ class SocketClient:
         broker = self._broker
         if not isinstance(request, dict):
             self._answer({"ok": False, "error": "not an object"})
-        elif isinstance(request.get("command"), str) and request["command"].isprintable():
-            broker.ask(request["command"], lambda answer: self._answer({"ok": True, "answer": answer}))
+        elif isinstance(command := request.get("command"), str):
+            if not command.isprintable() or not command.isascii() or len(command) > COMMAND_LIMIT:
+                self._answer({"ok": False, "error": f"a command is at most {COMMAND_LIMIT} printable ASCII characters"})
+            else:
+                broker.ask(command, lambda answer: self._answer({"ok": True, "answer": answer}))
         elif request.get("status"):
             self._answer({"ok": True, "pid": os.getpid(), "qemu": broker.child.pid, "guests": broker.guests,
                           "seconds": round(time.monotonic() - broker.started, 1)})

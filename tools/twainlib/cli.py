@@ -5,6 +5,7 @@
 import argparse
 import errno
 import os
+import re
 import signal
 import sys
 import time
@@ -223,7 +224,7 @@ def parser():
     def live(name, run, text, examples, argument=None, optional=False):
         sub = add(name, run, text, examples)
         if argument:
-            sub.add_argument("target", metavar=argument, nargs="?" if optional else None)
+            sub.add_argument("target", metavar=argument, type=_name, nargs="?" if optional else None)
         sub.add_argument("--system", metavar="NAME", help="which one, if several systems run")
         return sub
 
@@ -258,6 +259,12 @@ def _cores(text):
 def _table(text):
     if text not in commands.BENCH_TABLES:
         raise argparse.ArgumentTypeError(f"there is no table {text}; there are {', '.join(commands.BENCH_TABLES)}")
+    return text
+
+
+def _name(text):
+    if not re.fullmatch(r"[a-z][a-z0-9_.-]{0,39}", text):  # vmm.NAME, too
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name")
     return text
 
 

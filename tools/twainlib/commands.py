@@ -89,7 +89,7 @@ def run(options):
         info = system.load(_config(options), options.cpus)
         print(shlex.join(machine.command(system_dir(info.name) / "image.bin", info, options)))
         return Exit.OK
-    built = build_module.make(_config(options), options.cpus, options.debug)
+    built = _build_to_run(options)
     with machine.boot(built, options) as running:
         code = terminal.serve(running, options.timeout, linger=options.gdb)
     if code != 0:
@@ -100,10 +100,16 @@ def run(options):
 def demo(options):
     packages.install(yes=options.yes)
     qemu.require()
-    built = build_module.make(_config(options), options.cpus, options.debug)
+    built = _build_to_run(options)
     if sys.stdin.isatty() and sys.stdout.isatty() and not options.script:
         return _interactive_demo(built, options)
     return demo_module.scripted(built, options, options.json)
+
+
+def _build_to_run(options):
+    """A system that runs keeps its image: what it is made of can be looked up as long as it lives."""
+    machine.need_stopped(system.load(_config(options), options.cpus, warnings=False).name)
+    return build_module.make(_config(options), options.cpus, options.debug)
 
 
 def _interactive_demo(built, options):

@@ -7,6 +7,7 @@ import shlex
 
 from . import broker, qemu, system
 from .errors import Exit, TwainError
+from .paths import system_dir
 
 
 def command(image, info, options):
@@ -16,13 +17,18 @@ def command(image, info, options):
                         extra=options.extra, el2=not getattr(options, "el1", False))
 
 
+def need_stopped(name):
+    """A system has one directory, and one machine at a time."""
+    other = broker.connect(system_dir(name))
+    if other:
+        other.close()
+        raise TwainError(Exit.RUN, f"{name} is running already", hint=f"tools/twain stop --system {name}")
+
+
 @contextlib.contextmanager
 def boot(built, options):
     """The running machine (a Broker); ended, whatever happens, when the block is left."""
-    other = broker.connect(built.directory)
-    if other:
-        other.close()
-        raise TwainError(Exit.RUN, f"{built.info.name} is running already", hint=f"tools/twain stop --system {built.info.name}")
+    need_stopped(built.info.name)
     line = command(built.image, built.info, options)
     built.directory.mkdir(parents=True, exist_ok=True)
     (built.directory / "qemu.cmdline").write_text(shlex.join(line) + "\n")

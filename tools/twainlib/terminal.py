@@ -10,7 +10,7 @@ import threading
 import tty
 from contextlib import contextmanager
 
-from .broker import HELP, SOCKET_NAME, Keyboard, connect
+from .broker import HELP, SOCKET_NAME, Keyboard, connect, request
 from .errors import Exit, TwainError
 from .paths import short
 
@@ -141,6 +141,9 @@ def attach(directory, guest=None):
     if connection is None:
         raise TwainError(Exit.RUN, f"no system is running in {directory} (no {SOCKET_NAME})",
                          hint="start one with `tools/twain run`")
+    guests = request(directory, {"status": True})["guests"]
+    if guest is not None and guest not in guests:
+        raise TwainError(Exit.USAGE, f"there is no guest {guest}", hint="guests: " + ", ".join(guests))
     connection.sendall(json.dumps({"attach": guest or True}).encode() + b"\n")
     keys = sys.stdin.fileno()
     with raw_mode(), connection:
