@@ -142,6 +142,7 @@ def test_environment_names() -> None:
     assert maps == ring("supervisor.out", "supervisor.in")[1]
     assert capabilities == {
         "events",
+        "timer",
         "supervisor.out.bell",
         "supervisor.in.bell",
         "vmm.business.control",
