@@ -107,7 +107,7 @@ TABLE = {
     "thread.state": Entry("rights", "ready used fault no_fault_any_more"),
     "sched.configure": Entry("rights bad_arg busy",
                              "higher_goes_first raised_while_ready equals_take_turns bad_changes_nothing new_budget other_core "
-                             "remote"),
+                             "remote moves_fp_registers"),
     "sched.stat": Entry("rights", "values"),
     "reply.capture": Entry("rights busy", "caller next_caller", {"no_server": NO_PASSIVE}),
     "reply.send": Entry("rights busy", "five_words sixth_is_zero other_waits caller_stopped remote",

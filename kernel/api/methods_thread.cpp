@@ -44,7 +44,8 @@ void drop_reference(Thread& thread, Thread::Ref ref) {
 
 Status check_reference(const Thread& thread, const Reference& wanted, const Slot& slot) {
     if (const Status status = derivable(slot); !status.ok()) return {status.error, wanted.argument};
-    if (wanted.ref == Thread::ref_space && slot.object<Space>().kind != abi::SpaceKind::host) return {Error::bad_arg, 3};
+    if (wanted.ref == Thread::ref_space && slot.object<Space>().kind != abi::SpaceKind::host)
+        return {Error::bad_arg, 3};
     if (wanted.ref == Thread::ref_sched && slot.object<Sched>().bound && slot.object<Sched>().bound != &thread) {
         return {Error::occupied, 5};
     }
@@ -65,7 +66,7 @@ void take_reference(Thread& thread, const Reference& wanted, Slot& source) {
         case Thread::ref_sched: {
             Sched& sched = slot.object<Sched>();
             thread.sched = thread.active = &sched;
-            thread.core = sched.core;
+            move(thread, sched.core);
             sched.bound = sched.user = &thread;
             break;
         }
@@ -225,8 +226,8 @@ Status make_device_memory(Invocation& call) {
     if ((base | bytes) & (kPage - 1) || bytes == 0 || !inside(base, bytes, u64{1} << 48)) return {Error::bad_arg, 3};
     if (!machine::is_device({base}, bytes)) return {Error::bad_arg, 3};
     if (const Status status = derivable(call.slot); !status.ok()) return status;
-    slot.value()->fill(&call.slot, Slot::memory_head(rights::mem_read | rights::mem_write, {base}, Capability::kDevice), bytes,
-                       false);
+    slot.value()->fill(&call.slot, Slot::memory_head(rights::mem_read | rights::mem_write, {base}, Capability::kDevice),
+                       bytes, false);
     return {};
 }
 
@@ -260,7 +261,8 @@ Status info(Invocation& call) {
 Status invoke_thread(Invocation& call, u32 method) {
     auto& thread = call.object<Thread>();
     const bool registers = method == abi::thread::read || method == abi::thread::write;
-    if (const Status status = call.need(registers ? rights::thread_regs : rights::thread_control); !status.ok()) return status;
+    if (const Status status = call.need(registers ? rights::thread_regs : rights::thread_control); !status.ok())
+        return status;
     switch (method) {
         case abi::thread::configure: return configure(call, thread);
         case abi::thread::start: return start(call, thread, true);
@@ -335,7 +337,8 @@ Status invoke_vcpu(Invocation& call, u32 method) {
     const Capability range = memory.value()->load();
     const u64 offset = call.arg(3);
     if (range.device() || (offset & (kPage - 1)) || !inside(offset, kPage, range.bytes())) return {Error::bad_arg, 3};
-    if (const Status status = derive(*memory.value(), vcpu.refs[Vcpu::ref_page], rights::all, 0); !status.ok()) return status;
+    if (const Status status = derive(*memory.value(), vcpu.refs[Vcpu::ref_page], rights::all, 0); !status.ok())
+        return status;
     guest_bind_page(vcpu, range.base() + offset);
     return {};
 }
@@ -344,8 +347,8 @@ Status invoke_system(Invocation& call, u32 method) {
     struct Need {
         u8 rights;
     };
-    constexpr Need kNeeds[] = {{rights::sys_mint},  {rights::sys_mint}, {rights::sys_mint}, {rights::sys_power},
-                               {rights::sys_log}, {rights::sys_power}, {rights::sys_info}};
+    constexpr Need kNeeds[] = {{rights::sys_mint}, {rights::sys_mint},  {rights::sys_mint}, {rights::sys_power},
+                               {rights::sys_log},  {rights::sys_power}, {rights::sys_info}};
     if (method >= sizeof kNeeds / sizeof kNeeds[0]) return {Error::bad_method, 1};
     if (const Status status = call.need(kNeeds[method].rights); !status.ok()) return status;
     switch (method) {

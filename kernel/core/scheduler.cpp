@@ -115,6 +115,12 @@ void program_timer(Cpu& cpu) {
     machine::set_timer(next);
 }
 
+void move(Thread& thread, CpuId core) {
+    if (thread.core == core) return;
+    machine::settle_thread(thread);
+    thread.core = core;
+}
+
 void reconfigure(Sched& sched, const Sched& wanted) {
     struct Change {
         Sched& sched;
@@ -142,7 +148,7 @@ void reconfigure(Sched& sched, const Sched& wanted) {
         },
         &change);
     sched.core = wanted.core;
-    if (sched.bound) sched.bound->core = wanted.core;
+    if (sched.bound) move(*sched.bound, wanted.core);
 }
 
 void arm(Cpu& cpu, Timer& timer, Ticks deadline) {

@@ -34,6 +34,9 @@ void program_timer(Cpu& cpu);
 // Charges the running scheduling context up to now.
 void charge(Cpu& cpu, Ticks now);
 
+// A thread that does not run belongs to another core from now on. Structure lock.
+void move(Thread& thread, CpuId core);
+
 // Gives a scheduling context the parameters of another. Its core may change only while its thread is stopped.
 // Structure lock.
 void reconfigure(Sched& sched, const Sched& wanted);

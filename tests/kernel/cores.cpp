@@ -48,7 +48,8 @@ void calls(unsigned core) {
     check("call/remote", good);
     check("call/remote_uses_the_servers_time", server.sched.stat()->used > 0);
     // Callers from all cores at once.
-    Worker one(scratch, call_once, {.core = 0}), two(scratch, call_once, {.core = 1}), three(scratch, call_once, {.core = cores() - 1});
+    Worker one(scratch, call_once, {.core = 0}), two(scratch, call_once, {.core = 1}),
+        three(scratch, call_once, {.core = cores() - 1});
     u64 number = 10;
     for (Worker* each : {&one, &two, &three}) {
         each->slots[0] = endpoint.slot;
@@ -80,17 +81,20 @@ void remote_partners_go() {
         pause();
         check("call/remote_queued", caller.state() == State::calling);
         expect_ok("endpoint.remove/remote_callers", kSelf.remove(endpoint.slot));
-        check("endpoint.remove/remote_callers", wait_for([&] { return caller.done(); }) && error_of(caller) == Error::cancelled);
+        check("endpoint.remove/remote_callers",
+              wait_for([&] { return caller.done(); }) && error_of(caller) == Error::cancelled);
     }
     {
         Scratch inner;
         const sys::Endpoint endpoint = inner.endpoint(1);
         Worker caller(inner, call_once, {.core = 0});
-        Worker server(inner, [](Worker& self) {
-            self.word[0] = sys::Endpoint{self.slots[0]}.wait().message.tag;
-            self.word[1].fetch_add(1);
-            (void)sys::Notification{self.slots[1]}.wait();  // never
-        }, {.core = 1});
+        Worker server(inner,
+                      [](Worker& self) {
+                          self.word[0] = sys::Endpoint{self.slots[0]}.wait().message.tag;
+                          self.word[1].fetch_add(1);
+                          (void)sys::Notification{self.slots[1]}.wait();  // never
+                      },
+                      {.core = 1});
         caller.slots[0] = server.slots[0] = endpoint.slot;
         server.slots[1] = inner.notification().slot;
         need(server.start());
@@ -106,7 +110,8 @@ void remote_partners_go() {
         need(server.start());
         check("call/remote_again", wait_for([&] { return server.word[1] > 1 && caller.state() == State::calling; }));
         expect_ok("thread.remove/remote_server", kSelf.remove(server.thread.slot));
-        check("thread.remove/remote_server", wait_for([&] { return caller.done(); }) && error_of(caller) == Error::cancelled);
+        check("thread.remove/remote_server",
+              wait_for([&] { return caller.done(); }) && error_of(caller) == Error::cancelled);
     }
     {
         // A deferred answer, given on another core than the caller's.
@@ -119,7 +124,8 @@ void remote_partners_go() {
         check("reply.send/remote", endpoint.wait(sys::after_ms(50)).ok());
         need(reply.capture());
         expect_ok("reply.send/remote", reply.send(sys::message(4, 44)));
-        check("reply.send/remote", wait_for([&] { return caller.done(); }) && caller.word[0] == 4 && caller.word[1] == 44);
+        check("reply.send/remote",
+              wait_for([&] { return caller.done(); }) && caller.word[0] == 4 && caller.word[1] == 44);
         need(caller.start());
         check("reply.remove/remote", endpoint.wait(sys::after_ms(50)).ok());
         need(reply.capture());
@@ -131,13 +137,15 @@ void remote_partners_go() {
 void signals() {
     Scratch scratch;
     const sys::Notification ping = scratch.notification(), pong = scratch.notification();
-    Worker echo(scratch, [](Worker& self) {
-        for (;;) {
-            if (!sys::Notification{self.slots[0]}.wait()) return;
-            self.word[0].fetch_add(1);
-            (void)sys::Notification{self.slots[1]}.signal();
-        }
-    }, {.core = cores() - 1});
+    Worker echo(scratch,
+                [](Worker& self) {
+                    for (;;) {
+                        if (!sys::Notification{self.slots[0]}.wait()) return;
+                        self.word[0].fetch_add(1);
+                        (void)sys::Notification{self.slots[1]}.signal();
+                    }
+                },
+                {.core = cores() - 1});
     echo.slots[0] = ping.slot;
     echo.slots[1] = pong.slot;
     need(echo.start());
@@ -156,9 +164,10 @@ void signals() {
     need(b.start());
     u64 bits = 0;
     check("signal/from_all_cores", wait_for([&] {
-              bits |= sum.poll();
-              return a.done() && b.done() && (bits | sum.poll()) == 3;
-          }) || (bits | sum.poll()) == 3);
+                                       bits |= sum.poll();
+                                       return a.done() && b.done() && (bits | sum.poll()) == 3;
+                                   }) ||
+                                       (bits | sum.poll()) == 3);
     expect_ok("notification.remove/remote_waiter", kSelf.remove(ping.slot));
     check("notification.remove/remote_waiter", wait_for([&] { return echo.done(); }));
 }
@@ -196,12 +205,14 @@ void translations() {
     constexpr u64 kAt = 0x21'0000'0000;
     const Slot mapping = scratch.slot();
     need(kSpace.map(memory, 0, kAt, kPage, kReadWrite, mapping));
-    Worker worker(scratch, [](Worker& self) {
-        for (;;) {
-            *reinterpret_cast<volatile u64*>(kAt) = 1;
-            self.word[0].fetch_add(1);
-        }
-    }, {.core = 1});
+    Worker worker(scratch,
+                  [](Worker& self) {
+                      for (;;) {
+                          *reinterpret_cast<volatile u64*>(kAt) = 1;
+                          self.word[0].fetch_add(1);
+                      }
+                  },
+                  {.core = 1});
     need(worker.start());
     check("mapping.protect/remote", wait_for([&] { return worker.word[0] > 0; }));
     need(sys::Mapping{mapping}.protect(kRead));
@@ -239,9 +250,10 @@ void contention() {
         const auto body = [](Worker& self) {
             bool good = true;
             for (unsigned i = 0; i < 60 && good; ++i) {
-                good = kObjects.create_notification(self.slots[0]).ok() && kSelf.copy(self.slots[1], self.slots[0]).ok() &&
-                       kObjects.create_space(self.slots[2], abi::SpaceKind::guest).ok() && kSelf.remove(self.slots[2]).ok() &&
-                       kSelf.remove(self.slots[0]).ok();
+                good = kObjects.create_notification(self.slots[0]).ok() &&
+                       kSelf.copy(self.slots[1], self.slots[0]).ok() &&
+                       kObjects.create_space(self.slots[2], abi::SpaceKind::guest).ok() &&
+                       kSelf.remove(self.slots[2]).ok() && kSelf.remove(self.slots[0]).ok();
             }
             self.word[0] = good ? 1 : 2;
         };
@@ -261,13 +273,15 @@ void revoke_race() {
     Scratch scratch;
     const sys::Notification top = scratch.notification();
     const Slot child = scratch.slot();
-    Worker worker(scratch, [](Worker& self) {
-        for (;;) {
-            const Error copied = kSelf.copy(self.slots[1], self.slots[0]).error();
-            if (copied == Error::none) self.word[0].fetch_add(1);
-            (void)kSelf.remove(self.slots[1]);
-        }
-    }, {.core = 1});
+    Worker worker(scratch,
+                  [](Worker& self) {
+                      for (;;) {
+                          const Error copied = kSelf.copy(self.slots[1], self.slots[0]).error();
+                          if (copied == Error::none) self.word[0].fetch_add(1);
+                          (void)kSelf.remove(self.slots[1]);
+                      }
+                  },
+                  {.core = 1});
     worker.slots[0] = child;
     worker.slots[1] = scratch.slot();
     need(worker.start());
@@ -276,15 +290,16 @@ void revoke_race() {
         good = good && kSelf.copy(child, top.slot).ok();
         pause(20);
         good = good && kSelf.revoke(top.slot).ok();
-        good = good && kSelf.inspect(child)->type == abi::Type::null && kSelf.inspect(worker.slots[1])->type == abi::Type::null;
+        good = good && kSelf.inspect(child)->type == abi::Type::null &&
+               kSelf.inspect(worker.slots[1])->type == abi::Type::null;
     }
     check("cspace.revoke/copied_meanwhile", good && worker.word[0] > 10);
 }
 
 void guests() {
     if (!at_el2()) {
-        for (const char* id : {"vcpu.kick/remote", "vcpu.kick/remote_look", "vcpu_run/moves_between_cores", "vcpu.sync/remote",
-                               "vcpu.remove/remote_running"}) {
+        for (const char* id : {"vcpu.kick/remote", "vcpu.kick/remote_look", "vcpu_run/moves_between_cores",
+                               "vcpu.sync/remote", "vcpu.remove/remote_running"}) {
             skip(id, "kernel at EL1");
         }
         return;
@@ -292,17 +307,20 @@ void guests() {
     Scratch scratch;
     const Guest guest(scratch);
     abi::VcpuPage& page = guest.page();
-    Worker worker(scratch, [](Worker& self) {
-        const auto exit = sys::Vcpu{self.slots[0]}.run();
-        self.word[0] = static_cast<u64>(exit.error());
-        self.word[1] = static_cast<u64>(*exit);
-    }, {.core = 1});
+    Worker worker(scratch,
+                  [](Worker& self) {
+                      const auto exit = sys::Vcpu{self.slots[0]}.run();
+                      self.word[0] = static_cast<u64>(exit.error());
+                      self.word[1] = static_cast<u64>(*exit);
+                  },
+                  {.core = 1});
     worker.slots[0] = guest.vcpu.slot;
     guest.enter_at(guest_spins);
     need(worker.start());
     pause();
     expect_ok("vcpu.kick/remote", guest.vcpu.kick(abi::vcpu::kKickExit));
-    check("vcpu.kick/remote", wait_for([&] { return worker.done(); }) && worker.word[1] == static_cast<u64>(abi::Exit::kicked));
+    check("vcpu.kick/remote",
+          wait_for([&] { return worker.done(); }) && worker.word[1] == static_cast<u64>(abi::Exit::kicked));
     guest.enter_at(guest_sleeps);
     page.pstate = 0x3c5;
     need(worker.start());
@@ -326,6 +344,31 @@ void guests() {
     pause();
     expect_ok("vcpu.remove/remote_running", kSelf.remove(guest.vcpu.slot));
     check("vcpu.remove/remote_running", worker.state() == State::stopped);
+}
+
+// A thread takes its FP registers along to another core, and leaves them to nobody.
+void floating_point() {
+    Scratch scratch;
+    Worker mover(scratch,
+                 [](Worker& self) {
+                     constexpr u64 kPattern = 0x0123'4567'89ab'cdef;
+                     asm volatile("fmov d31, %0" ::"r"(kPattern) : "v31");
+                     self.word[0].store(1);
+                     while (self.word[1].load() == 0) {
+                     }
+                     u64 back = 0;
+                     asm volatile("fmov %0, d31" : "=r"(back));
+                     self.word[0].store(back == kPattern ? 2 : 3);
+                 },
+                 {.core = 1});
+    need(mover.start());
+    check("sched.configure/moves_fp_registers", wait_for([&] { return mover.word[0] == 1; }));
+    expect_ok("sched.configure/moves_fp_registers", mover.thread.stop());
+    expect_ok("sched.configure/moves_fp_registers",
+              mover.sched.configure(0, 0, sys::SchedParam{.priority = 10, .core = 0}));
+    expect_ok("sched.configure/moves_fp_registers", mover.thread.resume());
+    mover.word[1].store(1);
+    check("sched.configure/moves_fp_registers", wait_for([&] { return mover.done(); }) && mover.word[0] == 2);
 }
 
 void budgets() {
@@ -355,6 +398,7 @@ void test_cores() {
     contention();
     revoke_race();
     guests();
+    floating_point();
     budgets();
 }
 

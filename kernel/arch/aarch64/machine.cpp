@@ -72,12 +72,16 @@ Ticks ns_to_ticks(u64 ns) {
     return ns / 1'000'000'000 * frequency + ns % 1'000'000'000 * frequency / 1'000'000'000;
 }
 
+void settle_thread(Thread& thread) {
+    if (!thread.fpu) return;
+    run_on(
+        thread.core, [](void* state) { fpu_flush(cpu(), static_cast<FpuState*>(state)); }, thread.fpu);
+}
+
 void forget_thread(Thread& thread) {
     if (!thread.fpu) return;
-    for (CpuId core = 0; core < cores(); ++core) {
-        run_on(
-            core, [](void* state) { fpu_forget(cpu(), static_cast<FpuState*>(state)); }, thread.fpu);
-    }
+    run_on(
+        thread.core, [](void* state) { fpu_forget(cpu(), static_cast<FpuState*>(state)); }, thread.fpu);
     thread.pool->free(thread.fpu, Pool::order_of<FpuState>());
     thread.fpu = nullptr;
 }

@@ -60,6 +60,7 @@ void renew_tag(Space& space);  // its tag is of an old generation
 // Threads
 using FpuState = kernel::FpuState;
 // switch.hpp: switch_thread(cpu, before, after): thread pointer, space, FPU access; leave_thread(cpu, thread)
+void settle_thread(Thread& thread);  // no core holds registers of it; structure lock
 void forget_thread(Thread& thread);
 
 // Guests

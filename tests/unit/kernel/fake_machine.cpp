@@ -124,6 +124,7 @@ void activate(Space&) {}
 
 void switch_thread(Cpu&, Thread*, Thread&) {}
 void leave_thread(Cpu&, Thread&) {}
+void settle_thread(Thread&) {}
 void forget_thread(Thread& thread) {
     if (!thread.fpu) return;
     thread.pool->free(thread.fpu, Pool::order_of<FpuState>());

@@ -76,6 +76,7 @@ void activate(Space& space);
 using FpuState = kernel::FpuState;
 void switch_thread(Cpu& cpu, Thread* before, Thread& after);
 void leave_thread(Cpu& cpu, Thread& thread);
+void settle_thread(Thread& thread);
 void forget_thread(Thread& thread);
 
 // Guests
