@@ -133,6 +133,8 @@ TABLE = {
     "system.uart": Entry("rights bad_arg", "silent"),
     "system.info": Entry("rights bad_arg", "values idle_counts idle_of_other_core"),
     # ---- what is no method
+    "tags.host": Entry("", "many_at_once in_use"),
+    "tags.guest": Entry("", "many one_after_the_other"),
     "fault": Entry("", "kind badge syndrome address thread_id pc_sp is_a_call deferred_reply reply_goes_on reply_stops no_handler "
                        "queued handler_gone keeps_registers", unit=("faults are calls; the answer decides",)),
     "vcpu.posted": Entry("", "delivered retired priority many notify sender no_such_interrupt picture",

@@ -11,7 +11,7 @@ namespace {
 using State = abi::ThreadState;
 
 void spin(Worker& self) {
-    for (;;) self.word[0].fetch_add(1);
+    for (;; relax()) self.word[0].fetch_add(1);
 }
 
 void serve(Worker& self) {

@@ -96,7 +96,7 @@ void messages() {
     check("call/forged_tag", server.word[1] == 3 && server.state() == State::receiving);
     // A server below its caller works with the caller's priority.
     need(server.sched.configure(0, 0, {1, 0, false}));
-    Worker busy(scratch, [](Worker& self) { for (;;) self.word[0].fetch_add(1); }, {.priority = 30});
+    Worker busy(scratch, [](Worker& self) { for (;; relax()) self.word[0].fetch_add(1); }, {.priority = 30});
     need(busy.start());
     expect_ok("call/donates_priority", endpoint.call(sys::message(0)).status());
     check("call/donates_priority", busy.word[0] == 0);

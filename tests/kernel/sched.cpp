@@ -11,7 +11,7 @@ namespace {
 u64 ms(u64 n) { return n * sys::ticks_per_second() / 1000; }
 
 void spin(Worker& self) {
-    for (;;) self.word[0].fetch_add(1);
+    for (;; relax()) self.word[0].fetch_add(1);
 }
 
 void arguments() {
@@ -123,8 +123,7 @@ void pieces() {
                   [](Worker& self) {
                       for (;;) {
                           const u64 end = sys::now() + self.word[1];
-                          while (sys::now() < end) {
-                          }
+                          while (sys::now() < end) relax();
                           (void)sys::Notification{self.slots[0]}.wait();
                       }
                   },
@@ -169,8 +168,7 @@ void donated() {
                       sys::Received in = sys::Endpoint{self.slots[0]}.wait();
                       for (;;) {
                           const u64 end = sys::now() + in.message.word[0];
-                          while (sys::now() < end) {
-                          }
+                          while (sys::now() < end) relax();
                           in = sys::Endpoint{self.slots[0]}.reply_wait(sys::message(1));
                       }
                   },
@@ -213,8 +211,7 @@ void core_changes() {
     check("sched.configure/other_core", worker.word[0] > before && worker.sched.stat()->core == 1);
     // Spinning here does not keep it from running there. (An emulated machine gives its cores long turns.)
     const u64 count = worker.word[0], end = sys::after_ms(500);
-    while (sys::now() < end && worker.word[0] == count) {
-    }
+    while (sys::now() < end && worker.word[0] == count) relax();
     check("sched.configure/other_core", worker.word[0] > count);
 }
 

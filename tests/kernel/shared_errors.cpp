@@ -68,6 +68,8 @@ void no_leaf() {
         last = own.create_space(scratch.slot(), abi::SpaceKind::host);
     } while (last);
     expect("pool.create/no_memory", Error::no_memory, last);
+    while (own.create_cspace(scratch.slot())) {  // what is too little for a space
+    }
     constexpr Slot kFar = 8100;  // nobody has used that leaf
     expect("pool.create/no_memory", Error::no_memory, kObjects.create_reply(kFar));
     expect("cspace.copy/no_memory", Error::no_memory, kSelf.copy(kFar, note.slot));

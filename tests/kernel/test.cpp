@@ -249,6 +249,7 @@ int main() {
     test_vcpu();
     test_guest();
     test_shadow();
+    test_tags();
     test_cores();
     test_shared_errors();
     finish();

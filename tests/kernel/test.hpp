@@ -56,6 +56,8 @@ void need(sys::Status status, Where where = Where::here());
 u64 free_bytes();  // of the pools that objects and this program's own tables come from
 unsigned cores();
 bool at_el2();
+// In every loop that spins: an emulator that runs one core at a time goes on to the next.
+inline void relax() { asm volatile("yield" ::: "memory"); }
 void pause(u64 microseconds = 1000);  // everything else runs meanwhile
 
 template <typename Condition>
@@ -153,6 +155,7 @@ void test_system();
 void test_vcpu();
 void test_guest();
 void test_shadow();
+void test_tags();
 void test_cores();
 
 }  // namespace twain::test

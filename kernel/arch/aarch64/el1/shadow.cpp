@@ -241,6 +241,7 @@ bool Shadow::activate(Cpu& cpu, const u32 (&numbers)[2], unsigned level, Entry& 
         __atomic_fetch_or(&cores_, 1u << cpu.id, __ATOMIC_RELAXED);
         dsb_ish();
     }
+    const u64 generation = cpu.generation;  // it may change with the second view, and make the first one's ASID stale
     u64 lowers[2];
     for (unsigned each = 0; each < 2; ++each) {
         const u32 number = __atomic_load_n(&numbers[each], __ATOMIC_RELAXED);
@@ -254,7 +255,7 @@ bool Shadow::activate(Cpu& cpu, const u32 (&numbers)[2], unsigned level, Entry& 
     entry.lower = lowers[level];
     entry.upper = entry.uppers[level];
     entry.quick = lowers[0] == lowers[1];
-    entry.generation = cpu.generation;
+    entry.generation = generation;
     return true;
 }
 
