@@ -236,6 +236,15 @@ def test_impatience_does_not_disturb_the_end(tmp_path):
     assert terminal.ended() == Exit.INTERRUPTED
 
 
+def test_ctrl_c_during_the_start_is_no_traceback():
+    for milliseconds in range(20, 400, 20):
+        process = subprocess.Popen([TWAIN, "check", "two-guests"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        time.sleep(milliseconds / 1000)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode in (Exit.OK, Exit.INTERRUPTED) and said in ("", "interrupted\n"), milliseconds
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_restore_the_terminal_and_end_the_machine(tmp_path, number):
     terminal = Terminal(tmp_path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from . import build, demo, system
 from .errors import Exit, TwainError
 from .paths import ROOT, build_root, own_directory, short
-from .progress import say
+from .progress import say, stage
 
 NAMES = ("host", "config", "tool", "coverage", "kernel", "bench", "demos", "system", "mutants")
 QUICK = ("host", "config", "tool", "demos")
@@ -65,8 +65,9 @@ def run(options):
 def _host(state):
     """Catch2 under the sanitizers."""
     log = state.directory / "host.log"
-    build.configure(system.default_config(), None, False, log)
-    build.compile_(False, log, ["all"])
+    with stage("building the host tests"):
+        build.configure(system.default_config(), None, False, log)
+        build.compile_(False, log, ["all"])
     report = state.directory / "host.xml"
     report.unlink(missing_ok=True)
     _command(state, "host", ["ctest", "--test-dir", build.tree(), "--output-on-failure", "--no-tests=error", "--output-junit", report], log, report)
