@@ -67,6 +67,7 @@ def write_bad_files(directory: Path) -> None:
         "Image": image(),
         "Image.gz": gzip.compress(image(), mtime=0),
         "Image.cut": image()[:-1000],
+        "Image.stub": image()[:100],
         "bzImage": bytes(0x202) + b"HdrS" + bytes(4096),
         "initrd.cpio.gz": archive(),
         "cut.cpio.gz": archive()[:-20],

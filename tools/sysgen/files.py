@@ -129,12 +129,15 @@ def _segment(path: Path, header: object, size: int) -> Segment:
     )
 
 
+HEAD_BYTES = 4096  # of a kernel: its header and what follows of an EFI stub
+
+
 def read_kernel(path: Path) -> Kernel:
     """Header of an arm64 Image (Linux Documentation/arm64/booting.rst). Raises FileProblem."""
     _need_file(path, "kernel")
     size = path.stat().st_size
     with path.open("rb") as stream:
-        head = stream.read(4096)
+        head = stream.read(HEAD_BYTES)
         if len(head) < 64 or head[56:60] != b"ARM\x64":
             raise FileProblem("E193", f"{path.name} is not an arm64 Image", _kernel_hint(head))
         text_offset, image_bytes, _flags = struct.unpack("<3Q", head[8:32])
@@ -172,11 +175,15 @@ def _kernel_hint(head: bytes) -> str:
 def _pe_extent(head: bytes) -> int:
     """Bytes that the file must have according to its PE section table (EFI stub); 64 if it has none."""
     offset = struct.unpack("<I", head[60:64])[0]
-    if head[:2] != b"MZ" or offset + 24 > len(head) or head[offset : offset + 4] != b"PE\0\0":
+    if head[:2] != b"MZ" or offset + 24 > HEAD_BYTES:
+        return 64
+    if offset + 24 > len(head):
+        return offset + 24
+    if head[offset : offset + 4] != b"PE\0\0":
         return 64
     (sections,) = struct.unpack("<H", head[offset + 6 : offset + 8])
     (optional,) = struct.unpack("<H", head[offset + 20 : offset + 22])
-    extent = 64
+    extent = offset + 24 + optional + 40 * min(sections, 32)
     security = offset + 24 + 112 + 4 * 8  # PE32+: the fifth data directory, a signature behind all sections
     if security + 8 <= min(offset + 24 + optional, len(head)):
         signature_offset, signature_bytes = struct.unpack("<2I", head[security : security + 8])
@@ -227,7 +234,7 @@ def _need_file(path: Path, what: str) -> None:
         if path.is_file():
             with path.open("rb"):
                 return
-        reason = "is a directory" if path.is_dir() else "does not exist"
+        reason = "is a directory" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except ValueError:

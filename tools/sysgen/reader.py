@@ -124,6 +124,8 @@ def _text(raw: bytes, sink: Sink) -> str | None:
     sink.lines = [line if len(line) <= MAX_LINE else line[:MAX_LINE] for line in lines]
     if len(lines) > MAX_LINES:
         sink.add("E100", Pos(MAX_LINES + 1, 1), f"more than {MAX_LINES} lines")
+    if text.startswith("\ufeff"):
+        sink.add("E100", Pos(1, 1), "a byte order mark: save the file as UTF-8 without one")
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE:
             sink.add("E100", Pos(number, MAX_LINE + 1), f"the line is longer than {MAX_LINE} characters")
