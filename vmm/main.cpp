@@ -158,6 +158,29 @@ void start_threads(NativeMachine& machine, ShadowGuest<NativePlatform>* shadow) 
     }
 }
 
+void map_guest(abi::Slot memory, std::uint64_t offset, Ipa at, std::uint64_t bytes, sys::Rights rights) {
+    static abi::Slot free = static_cast<abi::Slot>(number("slots.free", 0));
+    check(sys::Space{rt::slot("guest.space")}.map(sys::Memory{memory}, offset, at.value, bytes, rights, free++), "guest memory: ");
+}
+
+// Where the kernel is at EL1: the guest space gets what its kernel needs at EL0, behind the guest's memory.
+ShadowGuest<NativePlatform>& make_shadow(NativeMachine& machine, NativePlatform& platform, const MachineConfig& config) {
+    const rt::Region text = rt::region("guest.text");
+    if (text.bytes < TextCopies::kBytes) {
+        rt::panic("region guest.text");
+    }
+    ShadowMap map;
+    map.text = reinterpret_cast<void*>(text.address);
+    map.text_at = config.board.ram + config.ram_bytes;
+    map.shared_at = map.text_at + TextCopies::kBytes;
+    map_guest(rt::slot("guest.text"), 0, map.text_at, TextCopies::kBytes, abi::rights::mem_read | abi::rights::mem_exec);
+    for (VcpuIndex v = 0; v < machine.vcpus(); ++v) {
+        map_guest(rt::slot(VcpuName(v, ".page").view()), 4096, map.shared_at + v * 4096, 4096,
+                  abi::rights::mem_read | abi::rights::mem_write);
+    }
+    return the_shadow.make(platform, machine.memory(), config.pages, map, false);
+}
+
 [[noreturn]] void run() {
     std::array<NativePlatform::VcpuHandles, kMaxVcpus> handles{};
     MachineConfig config;
@@ -165,12 +188,7 @@ void start_threads(NativeMachine& machine, ShadowGuest<NativePlatform>* shadow) 
     const rt::Region ram = rt::region("guest.ram");
     config.pages = {pages.data(), vcpus};
     config.ram = reinterpret_cast<void*>(ram.address);
-    // Where the kernel is at EL1, the end of the guest's memory is for copies of its text.
-    const bool shadow = pages[0]->shadow.level == 1;
-    if (shadow && ram.bytes < 4 * TextCopies::kBytes) {
-        rt::panic("without EL2 a guest needs 32 MiB");
-    }
-    config.ram_bytes = shadow ? ram.bytes - TextCopies::kBytes : ram.bytes;
+    config.ram_bytes = ram.bytes;
     config.kernel = file("kernel", "kernel.bytes");
     config.initrd = file("initrd", "initrd.bytes");
     config.command_line = rt::setting("cmdline");
@@ -180,18 +198,12 @@ void start_threads(NativeMachine& machine, ShadowGuest<NativePlatform>* shadow) 
     if (const std::optional<rt::Region> stats = rt::find_region("stats"); stats && stats->bytes >= sizeof(Stats)) {
         config.stats = reinterpret_cast<Stats*>(stats->address);
     }
-    constexpr sys::Rights kAll = abi::rights::mem_read | abi::rights::mem_write | abi::rights::mem_exec;
-    const abi::Slot free = static_cast<abi::Slot>(number("slots.free", 0));
-    check(sys::Space{rt::slot("guest.space")}.map(sys::Memory{rt::slot("guest.ram")}, 0, config.board.ram.value,
-                                                  ram.bytes, kAll, free),
-          "guest memory: ");
+    map_guest(rt::slot("guest.ram"), 0, config.board.ram, ram.bytes, abi::rights::mem_read | abi::rights::mem_write | abi::rights::mem_exec);
 
     NativePlatform& platform = the_platform.make(std::span(handles).first(vcpus), sys::Notification{rt::slot("events")},
                                                  sys::Notification{rt::slot("timer")});
     NativeMachine& machine = the_machine.make(platform, config);
-    start_threads(machine, !shadow ? nullptr
-                                   : &the_shadow.make(platform, machine.memory(), static_cast<char*>(config.ram) + config.ram_bytes,
-                                                      config.board.ram + config.ram_bytes));
+    start_threads(machine, pages[0]->shadow.level == 1 ? &make_shadow(machine, platform, config) : nullptr);
     if (const LoadError error = machine.start(true); error != LoadError::none) {
         rt::log(message_of(error));
     }

@@ -226,7 +226,7 @@ enum Method : std::uint32_t { bind = 0, ack = 1 };
 }  // namespace irq
 
 namespace vcpu {
-//   page  x2 memory slot (read, write), x3 offset: the 4K state page
+//   page  x2 memory slot (read, write), x3 offset: the 4K state page (and the page behind it, if there is one)
 //   kick  x2 KickReason: makes a running or sleeping vCPU look at its posted interrupts (0), or makes
 //         vcpu_run return with Exit::kicked (1)
 //   sync  x2 mask of register groups: writes what is live on a core into the state page and makes the page
@@ -292,11 +292,34 @@ inline constexpr std::uint64_t kFillRead = 1, kFillWrite = 2, kFillExecute = 4;
 inline constexpr std::uint64_t kFillBlock = 8;      // its 2 MiB are as uniform as the page: map them all if possible
 inline constexpr std::uint64_t kFillFragment = 16;  // part of a larger block of the guest's: goes with its 2 MiB
 
-// ShadowState::flags. Swapped: the guest kernel's text has been rewritten, so at virtual EL1 TPIDR_EL0 holds the guest's
-// SP_EL0 and TPIDRRO_EL0 its TPIDR_EL1. Slow return: kShadowReturn exits instead of returning to virtual EL0.
+// ShadowState::flags. Swapped: the guest kernel runs from rewritten text. At virtual EL1 TPIDR_EL0 holds the guest's SP_EL0
+// and TPIDRRO_EL0 the address of its shared registers. Slow return: kShadowReturn exits.
 inline constexpr std::uint64_t kShadowSwapped = 1, kShadowSlowReturn = 2;
-// The immediate of an SVC that at virtual EL1 means ERET. From virtual EL0 it is a system call like any other.
-inline constexpr std::uint32_t kShadowReturn = 0x7477;
+
+// Immediates of SVC with a meaning at virtual EL1. From virtual EL0 they are system calls like any other.
+inline constexpr std::uint32_t kShadowReturn = 0x7477;    // ERET
+inline constexpr std::uint32_t kShadowUnmasked = 0x7478;  // an interrupt waits, and is not masked any more
+inline constexpr std::uint32_t kShadowTable0 = 0x7480;    // + n: MSR TTBR0_EL1, Xn
+inline constexpr std::uint32_t kShadowTable1 = 0x74a0;    // + n: MSR TTBR1_EL1, Xn
+
+// Registers that a swapped guest's kernel reads and writes without a trap, in the page behind the state page (which is then
+// bound with it, if the memory reaches so far), kSharedOffset bytes into it. The guest may write all of it at any time:
+// kernel and VMM take the values as those of its registers, and nothing else. `pending` and `midr` are only shown.
+struct SharedRegisters {
+    std::uint64_t daif, elr_el1, spsr_el1, esr_el1, far_el1, tpidr_el1, tpidr_el0, tpidrro_el0;
+    std::uint64_t contextidr_el1, ttbr1_el1, midr_el1, pending;
+};
+inline constexpr std::uint64_t kSharedOffset = 0x3c0;  // see vmm/shadow/stub.cpp
+
+// What the kernel may switch to by itself when the guest's kernel writes TTBR0_EL1.
+struct ShadowSpace {
+    std::uint64_t ttbr0, ttbr1;  // exact values; ttbr0 ~0: none
+    std::uint32_t view[2];
+};
+inline constexpr unsigned kShadowSpaces = 16;
+constexpr unsigned shadow_space(std::uint64_t ttbr0, std::uint64_t ttbr1) {
+    return static_cast<unsigned>((ttbr0 >> 12) ^ (ttbr1 >> 48)) % kShadowSpaces;
+}
 
 struct ShadowFill {
     std::uint64_t at;  // virtual address, 4K aligned, plus the number of the root in [5:0]
@@ -305,7 +328,7 @@ struct ShadowFill {
 
 struct ShadowState {
     // Written by the VMM, read at each entry.
-    std::uint32_t view[2];   // of virtual EL0, of virtual EL1
+    std::uint32_t view[2];   // of virtual EL0, of virtual EL1; also written by the kernel, see ShadowSpace
     std::uint32_t irq;       // nonzero: an interrupt waits; the kernel lets the vCPU take it when PSTATE.I allows it
     std::uint32_t level;     // written by the kernel when the page is bound: its exception level
     std::uint64_t deadline;  // ticks: vcpu_run returns with Exit::timer then; kForever: never
@@ -313,6 +336,9 @@ struct ShadowState {
     std::uint64_t vectored;  // written by the kernel: system calls and interrupts that it took to virtual EL1
     std::uint64_t flags;
     std::uint64_t icache;    // nonzero: the kernel invalidates the instruction cache, and clears it
+    std::uint64_t shared;    // address of the shared registers at virtual EL1
+    std::uint64_t moved;     // written by the kernel: TTBR1_EL1 has another ASID than `view` was chosen for
+    ShadowSpace space[kShadowSpaces];  // written by the VMM
     ShadowFill fill[kShadowFills];
 };
 

@@ -339,6 +339,7 @@ Status invoke_vcpu(Invocation& call, u32 method) {
     if (range.device() || (offset & (kPage - 1)) || !inside(offset, kPage, range.bytes())) return {Error::bad_arg, 3};
     if (const Status status = derive(*memory.value(), vcpu.refs[Vcpu::ref_page], rights::all, 0); !status.ok())
         return status;
+    vcpu.shares = inside(offset, 2 * kPage, range.bytes());
     guest_bind_page(vcpu, range.base() + offset);
     return {};
 }

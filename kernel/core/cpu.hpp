@@ -34,6 +34,7 @@ struct Cpu {
     u64 ready_levels;  // bitmap of non-empty queues
     Queue<Thread> ready[abi::sched::kPriorities];
     TimerQueue timers;
+    u64 alternate;     // 0, or what `translation` may become without coming here: the other virtual level of a guest
     Ticks idle;        // ticks spent idle
     Thread* mailbox;   // calls and answers, pushed by other cores
     Thread* knocks;    // threads for whom something may have come, pushed by other cores

@@ -17,6 +17,7 @@ public:
 
     Space* space;
     abi::VcpuPage* page;
+    bool shares;     // the page behind `page` is bound with it (abi::SharedRegisters)
     Thread* runner;  // in vcpu_run on this vCPU
     CpuId live;      // core that holds its registers, or kNowhere
     u64 affinity;

@@ -31,7 +31,8 @@ void Tags::begin_generation() {
     }
     pass_all_cores();
     for (CpuId core = 0; core < machine::cores(); ++core) {
-        in_use_[core] = __atomic_load_n(&machine::cpu(core).translation, __ATOMIC_ACQUIRE);
+        in_use_[2 * core] = __atomic_load_n(&machine::cpu(core).translation, __ATOMIC_ACQUIRE);
+        in_use_[2 * core + 1] = __atomic_load_n(&machine::cpu(core).alternate, __ATOMIC_RELAXED);
     }
     flush_();
 }

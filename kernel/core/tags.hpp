@@ -28,7 +28,7 @@ private:
     u32 lock_ = 0;
     u64 next_ = 1;
     u64 generation_ = 1;
-    u64 in_use_[abi::kMaxCores] = {};
+    u64 in_use_[2 * abi::kMaxCores] = {};
 };
 
 }  // namespace twain::kernel

@@ -122,8 +122,8 @@ def test_environment_names() -> None:
             always,
             ring("console.out", "console.in"),
             (
-                {"guest.ram", "guest.space"} | {v + s for v in per_vcpu for s in ("", ".page", ".thread", ".wake")},
-                {"guest.ram", "kernel", "initrd", "stats"} | {v + s for v in per_vcpu for s in (".page", ".stack")},
+                {"guest.ram", "guest.text", "guest.space"} | {v + s for v in per_vcpu for s in ("", ".page", ".thread", ".wake")},
+                {"guest.ram", "guest.text", "kernel", "initrd", "stats"} | {v + s for v in per_vcpu for s in (".page", ".stack")},
                 {
                     "guest",
                     "vcpus",

@@ -27,6 +27,7 @@ _OBJECT_DEFAULT = 512
 _MAPPING_BYTES = 64
 _LEAF_SLOTS = 64  # capabilities of one 4 KiB leaf of a capability space
 _POOL_SLACK = 64 << 10
+_TEXT_BYTES = 8 << 20  # there, copies of its kernel's text (vmm/shadow/text.hpp)
 _SHADOW_BYTES = 4 << 20  # where the kernel has no EL2: a guest's shadow translations
 
 
@@ -334,6 +335,11 @@ class _Lowering:
         ram = self._object(f"{guest.name}.ram", "ram", holder.name, line, (holder.name,), bytes=guest.ram, align=BLOCK)
         holder.region("guest.ram", ram, ("read", "write"), line)
         holder.capability("guest.ram", ram, ("read", "write", "exec"), line)
+        text = self._object(
+            f"{guest.name}.text", "ram", holder.name, line, (holder.name,), bytes=_TEXT_BYTES, align=BLOCK
+        )
+        holder.region("guest.text", text, ("read", "write"), line)
+        holder.capability("guest.text", text, ("read", "exec"), line)
         stats = self._object(
             f"{guest.name}.stats", "ram", holder.name, guest.line, (holder.name,), bytes=PAGE, align=PAGE
         )
@@ -360,7 +366,7 @@ class _Lowering:
         line = guest.entry.line_of("vcpus")
         local, full = f"vcpu{number}", f"{guest.name}.vcpu{number}"
         mine = (holder.name,)
-        page = self._object(f"{full}.page", "ram", holder.name, line, mine, bytes=PAGE, align=PAGE)
+        page = self._object(f"{full}.page", "ram", holder.name, line, mine, bytes=2 * PAGE, align=PAGE)
         stack = self._object(f"{full}.stack", "ram", holder.name, line, mine, bytes=VCPU_STACK_BYTES, align=PAGE)
         wake = self._object(f"{full}.wake", "notification", holder.name, line, mine)
         vcpu = self._object(full, "vcpu", holder.name, line, mine, affinity=number, space=space.name)

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "vmm/gic/gic.hpp"
+#include "vmm/sysreg/name.hpp"
 
 namespace twain::vmm {
 
@@ -88,6 +89,53 @@ public:
         return i == kNone ? kSpurious : i;
     }
     std::uint64_t running_priority() const { return depth_ == 0 ? 0xff : running_[depth_ - 1]; }
+
+    // ICC_*_EL1, ISR_EL1. False: another register, or one that is not here.
+    bool access(Sysreg r, bool read, std::uint64_t& value) {
+        const auto gives = [&](std::uint64_t what) {
+            value = read ? what : value;
+            return true;
+        };
+        switch (r.key) {
+            case sysreg(3, 0, 12, 1, 0).key: return read && gives(signals() ? 0x80 : 0);  // ISR_EL1
+            case sysreg(3, 0, 12, 12, 0).key: return read && gives(acknowledge());        // ICC_IAR1_EL1
+            case sysreg(3, 0, 12, 12, 1).key:                                             // ICC_EOIR1_EL1
+                end(value & 0xff'ffff);
+                return !read;
+            case sysreg(3, 0, 12, 11, 1).key:  // ICC_DIR_EL1
+                deactivate(value & 0xff'ffff);
+                return !read;
+            case sysreg(3, 0, 4, 6, 0).key:  // ICC_PMR_EL1
+                if (!read) {
+                    set_mask(value);
+                }
+                return gives(mask());
+            case sysreg(3, 0, 12, 12, 2).key: return read && gives(highest_pending());
+            case sysreg(3, 0, 12, 11, 3).key: return read && gives(running_priority());
+            case sysreg(3, 0, 12, 12, 3).key:  // ICC_BPR1_EL1
+                if (!read) {
+                    set_binary_point(value);
+                }
+                return gives(binary_point());
+            case sysreg(3, 0, 12, 12, 4).key:  // ICC_CTLR_EL1
+                if (!read) {
+                    set_control(value);
+                }
+                return gives(control());
+            case sysreg(3, 0, 12, 12, 7).key:  // ICC_IGRPEN1_EL1
+                if (!read) {
+                    set_enabled(bit(value, 0));
+                }
+                return gives(enabled() ? 1 : 0);
+            case sysreg(3, 0, 12, 12, 6).key:  // ICC_IGRPEN0_EL1
+            case sysreg(3, 0, 12, 8, 3).key:   // ICC_BPR0_EL1
+            case sysreg(3, 0, 12, 8, 4).key: case sysreg(3, 0, 12, 8, 5).key:  // ICC_AP0R<n>_EL1
+            case sysreg(3, 0, 12, 8, 6).key: case sysreg(3, 0, 12, 8, 7).key:
+            case sysreg(3, 0, 12, 9, 0).key: case sysreg(3, 0, 12, 9, 1).key:  // ICC_AP1R<n>_EL1
+            case sysreg(3, 0, 12, 9, 2).key: case sysreg(3, 0, 12, 9, 3).key: return gives(0);
+            default: return false;
+        }
+    }
 
     std::uint64_t mask() const { return mask_; }
     void set_mask(std::uint64_t value) { mask_ = static_cast<std::uint8_t>(value & kPriorityBits); }

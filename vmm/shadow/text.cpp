@@ -2,105 +2,203 @@
 // Copyright The Twain authors
 #include "vmm/shadow/text.hpp"
 
-#include "kernel/api/abi.hpp"
+#include "vmm/shadow/stub.hpp"
 
 namespace twain::vmm {
 namespace {
 
 constexpr unsigned kWords = 1024, kLineWords = 16;
+constexpr std::uint64_t kVectorBytes = 2048;
 
-struct Exchange {
-    std::uint32_t from;  // without the register in [4:0]
-    std::uint32_t to;
-};
-// Virtual EL1 has its SP_EL0 in TPIDR_EL0 and its TPIDR_EL1 in TPIDRRO_EL0; its accesses to those two trap instead, by
-// names that EL0 does not have.
-constexpr std::array kExchanges{
-    Exchange{0xd538'4100, 0xd53b'd040},  // MRS SP_EL0      -> MRS TPIDR_EL0
-    Exchange{0xd518'4100, 0xd51b'd040},  // MSR SP_EL0      -> MSR TPIDR_EL0
-    Exchange{0xd538'd080, 0xd53b'd060},  // MRS TPIDR_EL1   -> MRS TPIDRRO_EL0
-    Exchange{0xd53b'd040, 0xd53c'd040},  // MRS TPIDR_EL0   -> MRS TPIDR_EL2
-    Exchange{0xd51b'd040, 0xd51c'd040},  // MSR TPIDR_EL0   -> MSR TPIDR_EL2
-    Exchange{0xd53b'd060, 0xd53c'd060},  // MRS TPIDRRO_EL0 -> S3_4_C13_C0_3
-    Exchange{0xd50b'7520, 0xd50c'7520},  // IC IVAU         -> SYS #4, C7, C5, #1
-};
-constexpr std::uint32_t kEret = 0xd69f'03e0, kReturn = 0xd400'0001 | abi::kShadowReturn << 5;
-
-std::uint32_t exchanged(std::uint32_t word) {
-    if (word == kEret) {
-        return kReturn;
-    }
-    if ((word & 0xff00'0000) != 0xd500'0000) {
-        return word;
-    }
-    for (const Exchange& e : kExchanges) {
-        if ((word & ~std::uint32_t{31}) == e.from) {
-            return e.to | (word & 31);
-        }
-    }
-    return word;
+bool reaches(std::uint64_t from, std::uint64_t to) {
+    constexpr std::uint64_t kSure = kBranchReach - (std::uint64_t{2} << 20);
+    return from - to < kSure || to - from < kSure;
 }
 
 }  // namespace
 
-unsigned TextCopies::find(std::uint64_t page) const {
-    for (unsigned slot = static_cast<unsigned>(page * 0x9e37'79b1 >> 8) % kSlots; index_[slot] != 0; slot = (slot + 1) % kSlots) {
-        if (pages_[index_[slot] - 1u] == page) {
-            return index_[slot] - 1u;
+void TextCopies::put(std::size_t index, std::uint32_t word) {
+    __atomic_store_n(&to_[index], word, __ATOMIC_RELAXED);
+    first_written_ = index < first_written_ ? index : first_written_;
+    end_written_ = index >= end_written_ ? index + 1 : end_written_;
+}
+
+TextCopies::Written TextCopies::take_written() {
+    const Written w{to_ + (end_written_ == 0 ? 0 : first_written_), end_written_ == 0 ? 0 : (end_written_ - first_written_) * 4};
+    first_written_ = ~std::size_t{0};
+    end_written_ = 0;
+    return w;
+}
+
+// ---- islands
+
+bool TextCopies::avoided(std::uint64_t at) const {
+    for (unsigned i = 0; i < avoided_count_ && i < avoided_.size(); ++i) {
+        if (avoided_[i] == at) {
+            return true;
         }
     }
-    return kNone;
+    return false;
 }
 
-void TextCopies::rewrite(unsigned copy, unsigned first, unsigned end) {
-    const char* from = memory_.pointer({pages_[copy] << 12}, 4096);
+void TextCopies::avoid(Gva at) { avoided_[avoided_count_++ % avoided_.size()] = at.value & ~(kIslandSpan - 1); }
+
+// 2 MiB that the guest's tables leave out, below the text if possible: a kernel's modules grow upwards.
+std::uint64_t TextCopies::find_hole(const abi::El1State& el1, std::uint64_t at) const {
+    const std::uint64_t middle = at & ~(kIslandSpan - 1);
+    for (unsigned n = 1; n < 120; ++n) {
+        const std::uint64_t distance = (n % 60 + 1) * kIslandSpan;
+        const std::uint64_t candidate = n < 60 ? middle - distance : middle + distance;
+        const Translation t = translate(el1, memory_, {candidate});
+        const bool unmapped = (t.fault & ~3u) == kFaultTranslation && (t.fault & 3u) <= 2;
+        if (unmapped && candidate >> 47 == 0x1'ffff && !avoided(candidate)) {
+            return candidate;
+        }
+    }
+    return 0;
+}
+
+unsigned TextCopies::island_for(const abi::El1State& el1, std::uint64_t at) {
+    for (unsigned i = 0; i < islands_; ++i) {
+        if (island_[i].used + kStubWords <= kIslandWords && reaches(at, island_[i].at)) {
+            return i;
+        }
+    }
+    const std::uint64_t hole = islands_ < kIslands ? find_hole(el1, at) : 0;
+    for (unsigned i = 0; i < islands_; ++i) {
+        if (island_[i].at == hole) {
+            return kNone;
+        }
+    }
+    if (hole == 0) {
+        return kNone;
+    }
+    island_[islands_] = {hole, 0};
+    return islands_++;
+}
+
+std::uint64_t TextCopies::address_of(std::uint32_t index) const {
+    const unsigned word = index - kPages * kWords;
+    return island_[word / kIslandWords].at + 4 * (word % kIslandWords);
+}
+
+bool TextCopies::stubs(Gva at, Ipa& page) const {
+    for (unsigned i = 0; i < islands_; ++i) {
+        const std::uint64_t offset = at.value - island_[i].at;
+        if (offset < std::uint64_t{kIslandPages} * 4096) {
+            page = base_ + (std::uint64_t{kPages + i * kIslandPages} * 4096 + (offset & ~std::uint64_t{4095}));
+            return true;
+        }
+    }
+    return false;
+}
+
+std::uint64_t TextCopies::resume(std::uint64_t pc) const {
+    Ipa page;
+    if ((pc & 4095) == 0 || !stubs({pc}, page)) {  // a stub's first word is no use, so its page's neither
+        return pc;
+    }
+    const std::size_t index = (page.value - base_.value + (pc & 4095)) / 4;
+    return is_pointer(to_[index - 1]) ? pc - 4 : pc;
+}
+
+// ---- copies
+
+std::uint32_t TextCopies::rewritten(const abi::El1State& el1, std::uint32_t word, std::uint64_t at) {
+    if ((word & 0xff00'0000) != 0xd500'0000 || at == 0 || !has_stub(word, at - el1.vbar_el1 >= kVectorBytes)) {
+        return exchanged(word);
+    }
+    // The same instruction at the same place has the same stub for ever: code that changes to and fro uses up none.
+    std::size_t hash = ((at >> 2) * 0x9e37'79b1 >> 6 ^ word) % kSites;
+    while (site_[hash].stub != 0 && (site_[hash].at != at || site_[hash].word != word)) {
+        hash = (hash + 1) % kSites;
+    }
+    Site& site = site_[hash];
+    if (site.stub == 0) {
+        const unsigned i = sites_ < kSites - kSites / 8 ? island_for(el1, at) : kNone;
+        if (i == kNone) {
+            return exchanged(word);
+        }
+        Island& island = island_[i];
+        if (island.used % kWords + kStubWords > kWords) {  // within one page
+            island.used += kWords - island.used % kWords;
+        }
+        const std::uint32_t first = kPages * kWords + i * kIslandWords + island.used;
+        std::array<std::uint32_t, kStubWords> code{};
+        const unsigned words = make_stub(word, island.at + 4 * island.used, at, code);
+        for (unsigned w = 0; w < words; ++w) {
+            put(first + w, code[w]);
+        }
+        __atomic_thread_fence(__ATOMIC_RELEASE);
+        island.used += words;
+        ++sites_;
+        site = {at, word, first};
+    }
+    return branch(at, address_of(site.stub));
+}
+
+void TextCopies::rewrite(const abi::El1State& el1, unsigned copy, unsigned first, unsigned end) {
+    const Copy& c = copies_[copy];
+    const char* from = memory_.pointer({c.page << 12}, 4096);
     const auto* words = reinterpret_cast<const std::uint32_t*>(from);
-    std::uint32_t* to = to_ + std::size_t{copy} * kWords;
+    const std::uint32_t* copies = to_ + std::size_t{copy} * kWords;
     for (unsigned i = first; i < end; ++i) {
-        __atomic_store_n(&to[i], exchanged(__atomic_load_n(&words[i], __ATOMIC_RELAXED)), __ATOMIC_RELAXED);
+        const std::uint32_t word = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+        if (word == copies[i] && (word & 0xff00'0000) != 0xd500'0000) {
+            continue;  // the same as before; `exchanged` makes nothing that is not privileged into itself
+        }
+        const std::uint32_t now = rewritten(el1, word, c.at == 0 ? 0 : c.at + 4 * i);
+        if (now != copies[i]) {
+            put(std::size_t{copy} * kWords + i, now);
+        }
     }
 }
 
-bool TextCopies::get(Ipa page, bool refresh, Ipa& copy) {
-    const std::uint64_t number = page.value >> 12;
-    unsigned n = find(number);
-    if (n == kNone) {
+bool TextCopies::get(const abi::El1State& el1, Ipa page, Gva at, bool refresh, Ipa& copy) {
+    const Copy wanted{page.value >> 12, bit(at.value, 55) ? at.value & ~std::uint64_t{4095} : 0};
+    unsigned slot = slot_of(wanted.page);
+    for (; index_[slot] != 0; slot = (slot + 1) % kSlots) {
+        const Copy& c = copies_[index_[slot] - 1u];
+        if (c.page == wanted.page && c.at == wanted.at) {
+            break;
+        }
+    }
+    unsigned n = index_[slot] - 1u;
+    if (index_[slot] == 0) {
         if (used_ == kPages) {
             return false;
         }
         n = used_++;
-        pages_[n] = number;
-        unsigned slot = static_cast<unsigned>(number * 0x9e37'79b1 >> 8) % kSlots;
-        while (index_[slot] != 0) {
-            slot = (slot + 1) % kSlots;
-        }
+        copies_[n] = wanted;
         index_[slot] = static_cast<std::uint16_t>(n + 1);
         refresh = true;
     }
     if (refresh) {
-        rewrite(n, 0, kWords);
+        rewrite(el1, n, 0, kWords);
     }
     copy = base_ + std::uint64_t{n} * 4096;
     return true;
 }
 
-void TextCopies::update_line(Ipa at) {
-    const unsigned n = find(at.value >> 12);
-    if (n != kNone) {
-        const unsigned first = static_cast<unsigned>(at.value & 4095) / 4 & ~(kLineWords - 1);
-        rewrite(n, first, first + kLineWords);
+void TextCopies::update_line(const abi::El1State& el1, Ipa at) {
+    const unsigned first = static_cast<unsigned>(at.value & 4095) / 4 & ~(kLineWords - 1);
+    for (unsigned slot = slot_of(at.value >> 12); index_[slot] != 0; slot = (slot + 1) % kSlots) {
+        if (copies_[index_[slot] - 1u].page == at.value >> 12) {
+            rewrite(el1, index_[slot] - 1u, first, first + kLineWords);
+        }
     }
 }
 
-void TextCopies::update_all() {
+void TextCopies::update_all(const abi::El1State& el1) {
     for (unsigned n = 0; n < used_; ++n) {
-        rewrite(n, 0, kWords);
+        rewrite(el1, n, 0, kWords);
     }
 }
 
 void TextCopies::forget() {
-    used_ = 0;
+    used_ = sites_ = islands_ = 0;
     index_.fill(0);
+    site_.fill({});
 }
 
 }  // namespace twain::vmm

@@ -27,9 +27,8 @@ Gva untagged(const abi::El1State& el1, Gva at) {
 Translation translate(const abi::El1State& el1, const GuestMemory& memory, Gva at) {
     Translation t;
     if (!bit(el1.sctlr_el1, 0)) {
-        t.at = {at.value & 0x0000'ffff'ffff'ffff};
-        t.fault = at.value >> 48 != 0 ? 0 : t.fault;
-        return at.value >> 48 != 0 ? faulting(0) : t;
+        t.at = {at.value};  // beyond 48 bits there is no memory anyway
+        return t;
     }
     at = untagged(el1, at);
     const bool upper = bit(at.value, 55);
@@ -45,10 +44,10 @@ Translation translate(const abi::El1State& el1, const GuestMemory& memory, Gva a
     unsigned level = size > 39 ? 0 : size > 30 ? 1 : 2;
     std::uint64_t table = (upper ? el1.ttbr1_el1 : el1.ttbr0_el1) & 0x0000'ffff'ffff'fffe;
     table &= ~((std::uint64_t{8} << (size - (39 - 9 * level))) - 1);
-    bool no_user = false;
     for (;; ++level) {
         const unsigned shift = 39 - 9 * level;
-        const std::uint64_t index_mask = (std::uint64_t{1} << ((level == 0 || size > shift + 9 ? 9 : size - shift))) - 1;
+        const std::uint64_t index_mask =
+            (std::uint64_t{1} << ((level == 0 || size > shift + 9 ? 9 : size - shift))) - 1;
         t.descriptor = {table + 8 * ((at.value >> shift) & (index_mask & 511))};
         t.level = level;
         std::uint64_t d = 0;
@@ -60,23 +59,35 @@ Translation translate(const abi::El1State& el1, const GuestMemory& memory, Gva a
             return faulting(kFaultTranslation + level);
         }
         if (level < 3 && is_table) {
-            no_user = no_user || bit(d, 61);
-            t.read_only = t.read_only || bit(d, 62);
-            t.uxn = t.uxn || bit(d, 60);
-            t.pxn = t.pxn || bit(d, 59);
+            t.limits.supervisor = t.limits.supervisor || bit(d, 61);
+            t.limits.read_only = t.limits.read_only || bit(d, 62);
+            t.limits.uxn = t.limits.uxn || bit(d, 60);
+            t.limits.pxn = t.limits.pxn || bit(d, 59);
             table = d & kOutput;
             continue;
         }
         const std::uint64_t inside = (std::uint64_t{1} << shift) - 1;
-        t.at = {(d & kOutput & ~inside) | (at.value & inside)};
         t.shift = shift;
-        t.user = bit(d, 6) && !no_user;
-        t.read_only = t.read_only || bit(d, 7);
-        t.uxn = t.uxn || bit(d, 54);
-        t.pxn = t.pxn || bit(d, 53);
-        t.fault = bit(d, 10) ? 0 : kFaultAccess + level;
+        t.take(d);
+        t.at.value |= at.value & inside;
         return t;
     }
+}
+
+void Translation::take(std::uint64_t d) {
+    at = {d & kOutput & ~((std::uint64_t{1} << shift) - 1)};
+    user = bit(d, 6) && !limits.supervisor;
+    read_only = bit(d, 7) || limits.read_only;
+    uxn = bit(d, 54) || limits.uxn;
+    pxn = bit(d, 53) || limits.pxn;
+    fault = bit(d, 10) ? 0 : kFaultAccess + level;
+}
+
+bool supported(const abi::El1State& el1) {
+    const std::uint64_t tcr = el1.tcr_el1;
+    const bool lower = bit(tcr, 7) || (bits(tcr, 15, 14) == 0 && bits(tcr, 5, 0) >= 16);
+    const bool upper = bit(tcr, 23) || (bits(tcr, 31, 30) == 2 && bits(tcr, 21, 16) >= 16);
+    return !bit(el1.sctlr_el1, 0) || (lower && upper && !bit(tcr, 59));  // DS
 }
 
 }  // namespace twain::vmm

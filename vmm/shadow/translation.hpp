@@ -18,18 +18,27 @@ struct Translation {
     unsigned fault = 0;      // DFSC/IFSC; 0: none
     Ipa at;                  // of the address itself
     unsigned shift = 12;     // log2 of what the descriptor maps: 12, 21, 30
-    bool user = false;       // AP[1], and no table above forbids it
+    bool user = false;       // AP[1]
     bool read_only = false;  // AP[2]
     bool uxn = false;
     bool pxn = false;
     Ipa descriptor;          // where it lies
     unsigned level = 0;
+    struct {                 // what the tables above the descriptor take away from it: APTable, UXNTable, PXNTable
+        bool supervisor = false, read_only = false, uxn = false, pxn = false;
+    } limits;
+
+    // Another descriptor of the same table, instead: `at` is its base.
+    void take(std::uint64_t descriptor);
 };
 
 inline constexpr unsigned kFaultTranslation = 0x4, kFaultAccess = 0x8, kFaultPermission = 0xc, kFaultWalk = 0x14;  // + level
 
 // The address as the guest's processor compares it: without a tag where TCR_EL1.TBI says so.
 Gva untagged(const abi::El1State& el1, Gva at);
+
+// Is it a regime that translate() knows? Else it faults everywhere.
+bool supported(const abi::El1State& el1);
 
 Translation translate(const abi::El1State& el1, const GuestMemory& memory, Gva at);
 

@@ -18,9 +18,9 @@ void enable_kernel_regime(u64 root, u64 vectors);
 // Maps device registers at layout::kDevices + offset.
 void map_device(u64 offset, Phys at, u64 bytes);
 
-// Maps a page of RAM at layout::kWindows + core * kPage, for the core that calls: where a vCPU's state page is while a
-// guest has the linear map's addresses.
-void map_window(CpuId core, Phys at);
+// Maps two pages of RAM at layout::kWindows + core * kWindowBytes, for the core that calls: where a vCPU's state page and
+// its shared registers are while a guest has the linear map's addresses.
+void map_window(CpuId core, Phys state, Phys shared);
 
 // Removes the identity map that start.S needed. Once, when all cores are up.
 void drop_identity();

@@ -17,7 +17,8 @@ inline constexpr u64 kLinear = Regime::kPointerUpper | 0x8000'0000'0000;
 inline constexpr u64 kImage = Regime::kPointerUpper | 0xffff'ff80'0000;
 inline constexpr u64 kDevices = kImage + 0x20'0000;
 inline constexpr u64 kDeviceBytes = 0x20'0000;
-inline constexpr u64 kWindows = kDevices + kDeviceBytes - 16 * kPage;  // a page per core: see map_window()
+inline constexpr u64 kWindows = kDevices + kDeviceBytes - 16 * kPage;  // two pages per core: see map_window()
+inline constexpr u64 kWindowBytes = 2 * kPage;
 inline constexpr u64 kMaxRamEnd = u64{1} << 39;  // one level-1 table of the linear map
 inline constexpr u64 kStackBytes = 2 * kPage;    // per core, above a guard page, below the core's Cpu page
 

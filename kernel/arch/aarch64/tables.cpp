@@ -79,12 +79,16 @@ void map_device(u64 offset, Phys at, u64 bytes) {
     isb();
 }
 
-void map_window(CpuId core, Phys at) {
-    const u64 window = layout::kWindows + core * kPage;
-    u64& entry = devices3.entry[index(window, 12)];
-    write_kernel_descriptor(entry, 0);
-    flush_kernel_page(window);
-    write_kernel_descriptor(entry, at.value | Regime::kNormal | Regime::kNoExecute | Regime::kAlways | kPageEntry);
+void map_window(CpuId core, Phys state, Phys shared) {
+    u64 window = layout::kWindows + core * layout::kWindowBytes;
+    const Phys pages[] = {state, shared};
+    for (const Phys at : pages) {
+        u64& entry = devices3.entry[index(window, 12)];
+        write_kernel_descriptor(entry, 0);
+        flush_kernel_page(window);
+        write_kernel_descriptor(entry, at.value | Regime::kNormal | Regime::kNoExecute | Regime::kAlways | kPageEntry);
+        window += kPage;
+    }
     dsb_ish();
     isb();
 }

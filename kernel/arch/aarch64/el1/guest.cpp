@@ -5,11 +5,13 @@
 // guest must not do traps; what the VMM need not see is done here: a system call or an interrupt goes to virtual EL1.
 //
 // The state page holds the whole of the vCPU's architectural state at every exit, as if there were an EL1: PSTATE with
-// its virtual mode and masks, both stack pointers, all of El1State. Only TPIDR_EL0 and TPIDRRO_EL0 stay in the core while
-// the guest runs, and FP registers longer.
+// its virtual mode and masks, both stack pointers, all of El1State. While the guest runs, the core has TPIDR_EL0 and
+// TPIDRRO_EL0 of it, the shared registers (abi::SharedRegisters) are in use if it is swapped, and FP registers stay
+// longer. guest_entry.S takes the commonest ways between virtual EL0 and EL1 without coming here.
 #include "kernel/core/guest.hpp"
 
 #include "asid.hpp"
+#include "guest_offsets.inc"
 #include "kernel/arch/aarch64/boot.hpp"
 #include "kernel/arch/aarch64/fpu.hpp"
 #include "kernel/core/destroy.hpp"
@@ -19,13 +21,22 @@
 
 namespace twain::kernel {
 
+static_assert(abi::kShadowReturn == SHADOW_RETURN && offsetof(abi::VcpuPage, shadow) + offsetof(abi::ShadowState, irq) == VCPU_IRQ);
+static_assert(offsetof(abi::VcpuPage, shadow) + offsetof(abi::ShadowState, vectored) == VCPU_VECTORED);
+static_assert(offsetof(abi::VcpuPage, pstate) == VCPU_PSTATE);
+static_assert(offsetof(abi::VcpuPage, el1) + offsetof(abi::El1State, sp_el1) == VCPU_SP_EL1);
+static_assert(offsetof(Shadow::Entry, running) == ENTRY_RUNNING && offsetof(Shadow::Entry, stack) == ENTRY_STACK);
+static_assert(offsetof(Shadow::Entry, uppers) == ENTRY_UPPERS && offsetof(Shadow::Entry, vector) == ENTRY_VECTOR);
+static_assert(offsetof(Shadow::Entry, shared) == ENTRY_SHARED);
+static_assert(kPage + abi::kSharedOffset == SHARED && offsetof(abi::SharedRegisters, daif) == SHARED_DAIF);
+static_assert(offsetof(abi::SharedRegisters, elr_el1) == SHARED_ELR && offsetof(abi::SharedRegisters, spsr_el1) == SHARED_SPSR);
+static_assert(offsetof(abi::SharedRegisters, esr_el1) == SHARED_ESR);
+static_assert(offsetof(abi::SharedRegisters, tpidr_el0) == SHARED_TPIDR && offsetof(abi::SharedRegisters, tpidrro_el0) == SHARED_TPIDRRO);
+
 extern "C" {
-Shadow::Entry guest_entries[abi::kMaxCores];
 extern char guest_vectors[], vectors[];
 void guest_absorb(Cpu& cpu);
-u64 guest_quick(Cpu& cpu, abi::VcpuPage& page, u64 syndrome);
 }
-static_assert(sizeof(Shadow::Entry) == 64);
 
 namespace {
 
@@ -53,69 +64,126 @@ void take_interrupt(VcpuPage& page) {
     if (__atomic_load_n(&page.shadow.irq, __ATOMIC_RELAXED) && !(page.pstate & kMaskI)) vector(page, kIrqVector);
 }
 
+bool swapped(const Shadow::Entry& entry) { return entry.flags & abi::kShadowSwapped; }
+
+// Behind the state page, wherever that is seen. What the guest left there is taken as its registers and as nothing else.
+abi::SharedRegisters& shared(VcpuPage& page) {
+    return *reinterpret_cast<abi::SharedRegisters*>(reinterpret_cast<u64>(&page) + kPage + abi::kSharedOffset);
+}
+
 // What the core holds of a guest that runs, to its page and back.
 void absorb(VcpuPage& page, Shadow::Entry& entry) {
     entry.stack = SP_EL0::read();
     stack(page) = entry.stack;
     const u64 pointer = reg::TPIDR_EL0::read();
-    if (at_el0(page) || !(entry.flags & abi::kShadowSwapped)) {
-        page.el1.tpidr_el0 = pointer;
-    } else if ((page.pstate & kMode) == kEl1h) {
-        page.sp_el0 = pointer;
-    }
     page.pc = Regime::Elr::read();
     page.pstate = (page.pstate & ~kFlags) | (Regime::Spsr::read() & kFlags);
+    if (!swapped(entry)) {
+        page.el1.tpidr_el0 = pointer;
+        return;
+    }
+    const abi::SharedRegisters& from = shared(page);
+    page.el1.elr_el1 = from.elr_el1;
+    page.el1.spsr_el1 = from.spsr_el1;
+    page.el1.esr_el1 = from.esr_el1;
+    page.el1.far_el1 = from.far_el1;
+    page.el1.contextidr_el1 = from.contextidr_el1;
+    if (at_el0(page)) {
+        page.el1.tpidr_el0 = pointer;
+        return;
+    }
+    if ((page.pstate & kMode) == kEl1h) page.sp_el0 = pointer;
+    page.el1.tpidr_el0 = from.tpidr_el0;
+    page.el1.tpidrro_el0 = from.tpidrro_el0;
+    page.pstate = (page.pstate & ~kMaskAll) | (from.daif & kMaskAll);
 }
-void apply(const VcpuPage& page, Shadow::Entry& entry) {
-    const bool swapped = !at_el0(page) && (entry.flags & abi::kShadowSwapped);
+void apply(VcpuPage& page, Shadow::Entry& entry) {
+    const bool swaps = !at_el0(page) && swapped(entry);
     entry.stack = (page.pstate & kMode) == kEl1h ? page.el1.sp_el1 : page.sp_el0;
-    reg::TPIDR_EL0::write(swapped ? page.sp_el0 : page.el1.tpidr_el0);
-    reg::TPIDRRO_EL0::write(swapped ? page.el1.tpidr_el1 : page.el1.tpidrro_el0);
+    entry.shared = page.shadow.shared;
+    entry.vector = (page.el1.vbar_el1 & ~u64{0x7ff}) + kFromEl0;
+    reg::TPIDR_EL0::write(swaps && (page.pstate & kMode) == kEl1h ? page.sp_el0 : page.el1.tpidr_el0);
+    reg::TPIDRRO_EL0::write(swaps ? entry.shared : page.el1.tpidrro_el0);
     Regime::Spsr::write(page.pstate & kFlags);
     Regime::Elr::write(page.pc);
+    if (!swapped(entry)) return;
+    abi::SharedRegisters& to = shared(page);
+    to.daif = page.pstate & kMaskAll;
+    to.elr_el1 = page.el1.elr_el1;
+    to.spsr_el1 = page.el1.spsr_el1;
+    to.esr_el1 = page.el1.esr_el1;
+    to.far_el1 = page.el1.far_el1;
+    to.tpidr_el1 = page.el1.tpidr_el1;
+    to.tpidr_el0 = page.el1.tpidr_el0;
+    to.tpidrro_el0 = page.el1.tpidrro_el0;
+    to.contextidr_el1 = page.el1.contextidr_el1;
+    to.ttbr1_el1 = page.el1.ttbr1_el1;
+    to.midr_el1 = page.vpidr ? page.vpidr : page.shadow.midr;
+    to.pending = page.shadow.irq;
 }
 
-// What the next entry uses. False: the VMM has named a view that there is not.
+// What the next entry uses. False: the VMM has named a view that there is not, or shared registers that there are not.
 bool prepare(Cpu& cpu, Vcpu& vcpu) {
     VcpuPage& page = *vcpu.page;
-    Shadow::Entry& entry = guest_entries[cpu.id];
+    Shadow::Entry& entry = Shadow::entry(cpu);
     take_interrupt(page);
     entry.flags = page.shadow.flags;
+    if (swapped(entry) && !vcpu.shares) return false;
     apply(page, entry);
-    return vcpu.space->shadow && vcpu.space->shadow->activate(cpu, page.shadow.view, at_el0(page) ? 0 : 1, entry);
+    const unsigned level = at_el0(page) ? 0 : 1;
+    if (!vcpu.space->shadow || !vcpu.space->shadow->activate(cpu, page.shadow.view, level, entry)) return false;
+    const bool slow = level == 1 ? (entry.flags & abi::kShadowSlowReturn) || page.shadow.moved : (page.pstate & kMaskAll) != 0;
+    if (!swapped(entry) || slow) entry.running = 0;
+    return true;
 }
 
 // ERET of virtual EL1. False: the VMM has to do something first.
 bool return_from_exception(VcpuPage& page, const Shadow::Entry& entry) {
     const u64 to = page.el1.spsr_el1, mode = to & kMode;
-    if (mode == 0 ? (entry.flags & abi::kShadowSlowReturn) != 0 : mode != kEl1h) return false;
+    const bool slow = (entry.flags & abi::kShadowSlowReturn) || page.shadow.moved;
+    if (mode == 0 ? slow : mode != kEl1h) return false;
     page.pc = page.el1.elr_el1;
     page.pstate = to & (kFlags | kMaskAll | kMode);
     return true;
 }
 
-// MSR and MRS of DAIF at virtual EL1, by the syndrome (EC 0x18). QEMU 7.2 exchanges op1 and op2 of the MSR (immediate).
-bool access_masks(VcpuPage& page, u64 syndrome) {
-    constexpr u64 kImmediate = 0x62001000 | 0x1f << 5, kRegister = 0x6232d004;
-    constexpr u64 kSet = kImmediate | 6 << 17 | 3 << 14, kSetExchanged = kImmediate | 3 << 17 | 6 << 14;
-    constexpr u64 kClear = kImmediate | 7 << 17 | 3 << 14, kClearExchanged = kImmediate | 3 << 17 | 7 << 14;
-    const u64 what = syndrome & ~u64{0x1e}, masks = (syndrome >> 1 & 0xf) << 6;
-    if (what == kSet || what == kSetExchanged) {
-        page.pstate |= masks;
-    } else if (what == kClear || what == kClearExchanged) {
-        page.pstate &= ~masks;
-    } else if ((syndrome & ~u64{0x3e1}) == kRegister) {
-        const unsigned rt = syndrome >> 5 & 0x1f;
-        if (syndrome & 1) {
-            if (rt < 31) page.x[rt] = page.pstate & kMaskAll;
-        } else {
-            page.pstate = (page.pstate & ~kMaskAll) | (rt < 31 ? page.x[rt] & kMaskAll : 0);
-        }
-    } else {
-        return false;
+// MSR TTBR1_EL1 with another ASID: nothing comes of it until TTBR0_EL1 is written or virtual EL0 entered, as with
+// hardware nothing need come of it before an ISB. MSR TTBR0_EL1 to what the VMM has foreseen. False: the VMM's to do.
+bool write_table(VcpuPage& page, u32 what) {
+    const u32 number = what & 31;
+    const u64 value = number < 31 ? page.x[number] : 0;
+    abi::ShadowState& shadow = page.shadow;
+    if ((what & ~u32{31}) == abi::kShadowTable1) {
+        if ((value ^ page.el1.ttbr1_el1) & Regime::UserTable::kTable) return false;
+        page.el1.ttbr1_el1 = value;
+        shadow.moved = 1;
+        return true;
     }
-    page.pc += 4;
+    if ((what & ~u32{31}) != abi::kShadowTable0) return false;
+    const abi::ShadowSpace& space = shadow.space[abi::shadow_space(value, page.el1.ttbr1_el1)];
+    const auto matches = [&] {
+        return __atomic_load_n(&space.ttbr0, __ATOMIC_RELAXED) == value && space.ttbr1 == page.el1.ttbr1_el1;
+    };
+    if (!matches()) return false;
+    __atomic_store_n(&shadow.view[0], space.view[0], __ATOMIC_RELAXED);
+    __atomic_store_n(&shadow.view[1], space.view[1], __ATOMIC_RELAXED);
+    machine::barrier();  // who takes a root away looks the other way round
+    if (!matches()) return false;
+    page.el1.ttbr0_el1 = value;
+    shadow.moved = 0;
     return true;
+}
+
+// SVC. False: the VMM's to do.
+bool service_call(VcpuPage& page, u64 syndrome, const Shadow::Entry& entry) {
+    const u32 what = syndrome & 0xffff;
+    if (at_el0(page)) {  // a system call of the guest's user
+        page.el1.esr_el1 = syndrome;
+        vector(page, 0);
+        return true;
+    }
+    if (what == abi::kShadowReturn) return return_from_exception(page, entry);
+    return swapped(entry) && (what == abi::kShadowUnmasked || write_table(page, what));
 }
 
 void to_host(Cpu& cpu) {
@@ -168,41 +236,7 @@ void wait_for_interrupt(Cpu& cpu) {
 }  // namespace
 
 // Right after a guest was left: what the core holds of it goes to its page.
-void guest_absorb(Cpu& cpu) { absorb(*cpu.current->vcpu->page, guest_entries[cpu.id]); }
-
-// What needs nothing but the state page is done while the guest's translations are still in place, so this must not
-// touch anything but that and the kernel's image. Zero: it is something else, and nothing has changed.
-u64 guest_quick(Cpu& cpu, VcpuPage& page, u64 syndrome) {
-    Shadow::Entry& entry = guest_entries[cpu.id];
-    if (!entry.quick || entry.generation != cpu.generation) return 0;
-    const u64 ec = syndrome >> 26 & 0x3f;
-    const bool user = at_el0(page);
-    if (ec == 0x15 && user) {
-        absorb(page, entry);
-        page.el1.esr_el1 = syndrome;
-        vector(page, 0);
-    } else if (ec == 0x15 && (syndrome & 0xffff) == abi::kShadowReturn) {
-        absorb(page, entry);
-        if (!return_from_exception(page, entry)) return 0;
-        take_interrupt(page);
-    } else if (ec == 0x18 && !user) {
-        absorb(page, entry);
-        if (!access_masks(page, syndrome)) return 0;
-        take_interrupt(page);
-    } else {
-        return 0;
-    }
-    apply(page, entry);
-    SP_EL0::write(entry.stack);
-    const u64 upper = entry.uppers[at_el0(page) ? 0 : 1];
-    if (upper != entry.upper) {
-        entry.upper = upper;
-        __atomic_store_n(&cpu.translation, entry.lower | (upper & ~Regime::UserTable::kTable), __ATOMIC_RELAXED);
-        reg::TTBR1_EL1::write(upper);
-    }
-    ++page.shadow.vectored;
-    return 1;
-}
+void guest_absorb(Cpu& cpu) { absorb(*cpu.current->vcpu->page, Shadow::entry(cpu)); }
 
 void guest_unload(Cpu& cpu) {
     Vcpu& vcpu = *cpu.loaded;
@@ -224,7 +258,8 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     }
     if (cpu.loaded != &vcpu) {
         if (cpu.loaded) guest_unload(cpu);
-        map_window(cpu.id, machine::to_phys(&page));
+        const Phys state = machine::to_phys(&page);
+        map_window(cpu.id, state, vcpu.shares ? state + kPage : state);
         cpu.loaded = &vcpu;
         vcpu.live = cpu.id;
     }
@@ -240,7 +275,7 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     Regime::Vbar::write(reinterpret_cast<u64>(guest_vectors));
     fpu_offer(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
     cpu.guest_mode = 1;
-    cpu.frame = reinterpret_cast<Frame*>(layout::kWindows + cpu.id * kPage);
+    cpu.frame = reinterpret_cast<Frame*>(layout::kWindows + cpu.id * layout::kWindowBytes);
     if (!prepare(cpu, vcpu)) exit_to_vmm(cpu, Status(Error::bad_arg).tag());
 }
 
@@ -251,13 +286,7 @@ void guest_trap(Cpu& cpu, u64 syndrome) {
     VcpuPage& page = *vcpu.page;
     ++page.exits;
     const u64 ec = syndrome >> 26 & 0x3f;
-    if (ec == 0x15 && at_el0(page)) {  // a system call of the guest's user
-        page.el1.esr_el1 = syndrome;
-        vector(page, 0);
-        if (!prepare(cpu, vcpu)) exit_to_vmm(cpu, Status(Error::bad_arg).tag());
-        return;
-    }
-    if (ec == 0x15 && (syndrome & 0xffff) == abi::kShadowReturn && return_from_exception(page, guest_entries[cpu.id])) {
+    if (ec == 0x15 && service_call(page, syndrome, Shadow::entry(cpu))) {
         if (!prepare(cpu, vcpu)) exit_to_vmm(cpu, Status(Error::bad_arg).tag());
         return;
     }

@@ -5,6 +5,7 @@
 // the kernel's image, and SP is the vCPU's state page in this core's window (layout.hpp), which is part of that.
 #include "regime.inc"
 #include "offsets.inc"
+#include "guest_offsets.inc"
 
 .macro guest_vector name
     .balign 0x80
@@ -69,14 +70,88 @@ guest_vectors:
 
     .balign 64
 guest_sync:
-    guest_store
-    mov     x1, sp
+    stp     x0, x1, [sp, #0]
+    stp     x2, x3, [sp, #16]
     mrs     x0, tpidr_el1
-    mrs     x2, esr_el1
-    mov     sp, x0
-    mov     x29, xzr
-    bl      guest_quick
-    cbnz    x0, quick_return
+    mrs     x1, esr_el1
+    ldr     x2, [x0, #GUEST_ENTRY + ENTRY_RUNNING]
+    lsr     w3, w1, #26
+    cmp     w3, #0x15               // SVC
+    b.ne    guest_slow
+    cmp     w2, #1
+    b.lo    guest_slow
+    b.ne    virtual_return
+
+// A system call: from virtual EL0 to EL1. The flags stay in SPSR, and SPSR_EL1 has no masks: see virtual_return.
+    mrs     x2, elr_el1
+    mrs     x3, spsr_el1
+    str     x1, [sp, #SHARED + SHARED_ESR]
+    and     x3, x3, #0xf0000000
+    str     x2, [sp, #SHARED + SHARED_ELR]
+    mov     w1, #0x3c0
+    str     x3, [sp, #SHARED + SHARED_SPSR]
+    str     x1, [sp, #SHARED + SHARED_DAIF]
+    mrs     x2, tpidr_el0
+    mrs     x3, sp_el0
+    str     x2, [sp, #SHARED + SHARED_TPIDR]
+    msr     tpidr_el0, x3
+    ldr     x2, [x0, #GUEST_ENTRY + ENTRY_VECTOR]
+    ldr     x3, [x0, #GUEST_ENTRY + ENTRY_SHARED]
+    msr     elr_el1, x2
+    msr     tpidrro_el0, x3
+    ldr     x2, [sp, #VCPU_SP_EL1]
+    mov     w1, #0x3c5              // EL1h, everything masked
+    msr     sp_el0, x2
+    str     x1, [sp, #VCPU_PSTATE]
+    ldr     x3, [x0, #GUEST_ENTRY + ENTRY_UPPERS + 8]
+    mov     w1, #2
+    ldr     x2, [sp, #VCPU_VECTORED]
+    msr     ttbr1_el1, x3
+    str     x1, [x0, #GUEST_ENTRY + ENTRY_RUNNING]
+    add     x2, x2, #1
+    str     x2, [sp, #VCPU_VECTORED]
+    ldp     x0, x1, [sp, #0]
+    ldp     x2, x3, [sp, #16]
+    eret
+
+// ERET from virtual EL1 to EL0 without masks, and nothing waits.
+virtual_return:
+    and     w3, w1, #0xffff
+    ldr     w1, [sp, #VCPU_IRQ]
+    mov     w2, #SHADOW_RETURN
+    cmp     w3, w2
+    ldr     x3, [sp, #SHARED + SHARED_SPSR]
+    b.ne    guest_slow
+    tst     x3, #0x3ff              // mode, masks
+    ldr     x2, [sp, #SHARED + SHARED_ELR]
+    b.ne    guest_slow
+    and     x3, x3, #0xf0000000
+    cbnz    w1, guest_slow
+    msr     elr_el1, x2
+    msr     spsr_el1, x3
+    mrs     x1, sp_el0
+    mrs     x2, tpidr_el0
+    str     x1, [sp, #VCPU_SP_EL1]
+    msr     sp_el0, x2
+    ldr     x1, [sp, #SHARED + SHARED_TPIDR]
+    ldr     x2, [sp, #SHARED + SHARED_TPIDRRO]
+    msr     tpidr_el0, x1
+    msr     tpidrro_el0, x2
+    ldr     x3, [x0, #GUEST_ENTRY + ENTRY_UPPERS]
+    mov     w1, #1
+    str     xzr, [sp, #VCPU_PSTATE]
+    msr     ttbr1_el1, x3
+    str     x1, [x0, #GUEST_ENTRY + ENTRY_RUNNING]
+    ldp     x0, x1, [sp, #0]
+    ldp     x2, x3, [sp, #16]
+    eret
+    dsb     nsh
+    isb
+
+guest_slow:
+    ldp     x0, x1, [sp, #0]
+    ldp     x2, x3, [sp, #16]
+    guest_store
     kernel_tables
     mrs     x1, esr_el1
     bl      handle_trap
@@ -92,11 +167,9 @@ guest_irq:
     .global return_to_guest
 return_to_guest:
     mov     sp, x0
-    ldr     w1, [x19, #CPU_LOCAL]
-    ldr     x2, =guest_entries
-    add     x2, x2, x1, lsl #6
+    add     x2, x19, #GUEST_ENTRY
     ldp     x3, x4, [x2]            // lower half; upper half and ASID
-    ldr     x5, [x2, #16]           // stack pointer
+    ldr     x5, [x2, #ENTRY_STACK]
     ldr     x6, =kernel_regime_roots
     ldr     x6, [x6, #8]
     msr     sp_el0, x5
@@ -105,12 +178,7 @@ return_to_guest:
     msr     ttbr1_el1, x4
     isb
     msr     ttbr0_el1, x3
-    b       1f
-quick_return:
-    mrs     x0, tpidr_el1
-    ldr     x0, [x0, #CPU_FRAME]
-    mov     sp, x0
-1:  ldp     x2, x3, [sp, #16]
+    ldp     x2, x3, [sp, #16]
     ldp     x4, x5, [sp, #32]
     ldp     x6, x7, [sp, #48]
     ldp     x8, x9, [sp, #64]

@@ -7,6 +7,7 @@
 
 #include "asid.hpp"
 #include "kernel/arch/aarch64/kernel_tables.hpp"
+#include "kernel/arch/aarch64/offsets.inc"
 #include "kernel/core/cpu.hpp"
 
 namespace twain::kernel {
@@ -241,22 +242,25 @@ bool Shadow::activate(Cpu& cpu, const u32 (&numbers)[2], unsigned level, Entry& 
         __atomic_fetch_or(&cores_, 1u << cpu.id, __ATOMIC_RELAXED);
         dsb_ish();
     }
-    const u64 generation = cpu.generation;  // it may change with the second view, and make the first one's ASID stale
     u64 lowers[2];
-    for (unsigned each = 0; each < 2; ++each) {
+    for (unsigned each = 0; each < 2; ++each) {  // should the second begin a generation, the first keeps its ASID: it is noted
         const u32 number = __atomic_load_n(&numbers[each], __ATOMIC_RELAXED);
         if (number >= abi::kShadowViews || !views_[number].upper) return false;
         View& view = views_[number];
         if (view.tag.generation != cpu.generation) machine::renew_asid(view.tag, view.lower);
         lowers[each] = view.tag.base & Regime::UserTable::kTable;
         entry.uppers[each] = view.upper | (view.tag.base & ~Regime::UserTable::kTable);
-        if (each == level) __atomic_store_n(&cpu.translation, view.tag.base, __ATOMIC_RELAXED);
+        __atomic_store_n(each == level ? &cpu.translation : &cpu.alternate, view.tag.base, __ATOMIC_RELAXED);
     }
     entry.lower = lowers[level];
     entry.upper = entry.uppers[level];
-    entry.quick = lowers[0] == lowers[1];
-    entry.generation = generation;
+    entry.running = lowers[0] == lowers[1] ? level + 1 : 0;
     return true;
+}
+
+Shadow::Entry& Shadow::entry(Cpu& cpu) {
+    static_assert(sizeof(Cpu) <= GUEST_ENTRY && GUEST_ENTRY + sizeof(Entry) <= kPage);
+    return *reinterpret_cast<Entry*>(reinterpret_cast<u64>(&cpu) + GUEST_ENTRY);
 }
 
 Status Shadow::drop(u64 number, u64 at, u64 bytes) {

@@ -19,16 +19,18 @@ namespace twain::kernel {
 
 class Shadow {
 public:
-    // What a core enters a guest with, in the kernel's image.
+    // What a core enters a guest with, behind its Cpu, so that guest_entry.S finds it at any time.
     struct Entry {
-        u64 lower;       // TTBR0_EL1; return_to_guest knows these three by offset
-        u64 upper;       // TTBR1_EL1: of the view that is entered
-        u64 stack;       // SP_EL0
-        u64 flags;       // of the state page when it was entered
-        u64 uppers[2];   // TTBR1_EL1 by virtual exception level, if `quick`
-        u64 generation;  // of their ASIDs
-        u64 quick;       // nonzero: both views have the same lower half, and may be changed without leaving the guest
+        u64 lower;      // TTBR0_EL1
+        u64 upper;      // TTBR1_EL1: of the view that is entered
+        u64 stack;      // SP_EL0
+        u64 flags;      // of the state page when it was entered
+        u64 uppers[2];  // TTBR1_EL1 by virtual exception level
+        u64 running;    // virtual exception level plus 1, if it may be changed without leaving the guest; else 0
+        u64 shared;     // TPIDRRO_EL0 at virtual EL1, and
+        u64 vector;     // PC when virtual EL0 calls it, if it may be
     };
+    static Entry& entry(Cpu& cpu);
 
     // Makes the space's on first use, and takes tables from its pool as far as there are any. Structure lock.
     static void stock(Space& space);
