@@ -159,7 +159,7 @@ def test_fault(fault: str, table: Json, dump: Json) -> None:
 def test_full_board_still_fits(tmp_path: Path) -> None:
     """Guests that take all they may leave room for everything else."""
     text = (ROOT / "configs" / "two-guests.toml").read_text()
-    text = text.replace("[guest.personal]", 'ram = "228M"\n[guest.personal]\nram = "2M"')
+    text = text.replace("[guest.personal]", 'ram = "212M"\n[guest.personal]\nram = "2M"')
     path = tmp_path / "full.toml"
     path.write_text(text.replace("[guest.business]", '[board_args]\nram = "256M"\n[guest.business]', 1))
     result = sysgen.check(path)

@@ -177,14 +177,15 @@ class _Checker:
         kept = self.ctx.ram * schema.KEPT_RAM_PERCENT // 100
         archive = sum(m.bytes for m in {f.module: f for g in guests for f in (g.kernel, g.initrd) if f}.values())
         need = sum(g.ram for g in guests)
-        if self.ctx.ram_known and need + archive > self.ctx.ram - kept:
+        text = len(guests) * schema.TEXT_BYTES
+        if self.ctx.ram_known and need + text + archive > self.ctx.ram - kept:
             worst = max(guests, key=lambda g: g.ram)
             pos = worst.entry.value_pos("ram") if "ram" in worst.entry.present else worst.entry.pos
             boot = f" and boot files {units.size_text(units.round_up(archive, units.BLOCK))}" if archive else ""
             self.sink.add(
                 "E141",
                 pos,
-                f"guests need {units.size_text(need)}{boot} in total but board ram is "
+                f"guests need {units.size_text(need)}, {units.size_text(text)} without EL2{boot} in total but board ram is "
                 f"{units.size_text(self.ctx.ram)} with {schema.KEPT_RAM_PERCENT}% kept for kernel and servers",
                 "lower a guest's ram, or raise ram in [board_args]",
             )

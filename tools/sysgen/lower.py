@@ -27,7 +27,6 @@ _OBJECT_DEFAULT = 512
 _MAPPING_BYTES = 64
 _LEAF_SLOTS = 64  # capabilities of one 4 KiB leaf of a capability space
 _POOL_SLACK = 64 << 10
-_TEXT_BYTES = 8 << 20  # there, copies of its kernel's text (vmm/shadow/text.hpp)
 _SHADOW_BYTES = 4 << 20  # where the kernel has no EL2: a guest's shadow translations
 
 
@@ -336,7 +335,7 @@ class _Lowering:
         holder.region("guest.ram", ram, ("read", "write"), line)
         holder.capability("guest.ram", ram, ("read", "write", "exec"), line)
         text = self._object(
-            f"{guest.name}.text", "ram", holder.name, line, (holder.name,), bytes=_TEXT_BYTES, align=BLOCK
+            f"{guest.name}.text", "ram", holder.name, line, (holder.name,), bytes=schema.TEXT_BYTES, align=BLOCK
         )
         holder.region("guest.text", text, ("read", "write"), line)
         holder.capability("guest.text", text, ("read", "exec"), line)

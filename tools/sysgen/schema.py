@@ -126,6 +126,8 @@ CLAIM = Section(
 
 SECTIONS = {s.name: s for s in (BOARD_ARGS, GUEST, DRIVER, SERVER, PERSONA, CLAIM)}
 LATER_SECTIONS = ("channel", "disk", "net", "display", "ui", "keystore", "sound", "power", "update")
+# Where the kernel has no EL2, each guest's kernel runs from copies of its text (vmm/shadow/text.hpp).
+TEXT_BYTES = 8 << 20
 RESERVED_NAMES = ("init", "supervisor", "kernel", "system", "vmm")
 
 # Priority classes, highest first (kernel priorities 0..63; 63 is left to the supervisor). A VMM's event loop
