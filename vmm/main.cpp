@@ -178,7 +178,8 @@ ShadowGuest<NativePlatform>& make_shadow(NativeMachine& machine, NativePlatform&
         map_guest(rt::slot(VcpuName(v, ".page").view()), 4096, map.shared_at + v * 4096, 4096,
                   abi::rights::mem_read | abi::rights::mem_write);
     }
-    return the_shadow.make(platform, machine.memory(), config.pages, map, false);
+    const bool naive = (pages[0]->shadow.boot & abi::kBootNaiveShadow) != 0;
+    return the_shadow.make(platform, machine.memory(), config.pages, map, naive);
 }
 
 [[noreturn]] void run() {

@@ -333,6 +333,7 @@ struct ShadowState {
     std::uint32_t level;     // written by the kernel when the page is bound: its exception level
     std::uint64_t deadline;  // ticks: vcpu_run returns with Exit::timer then; kForever: never
     std::uint64_t midr;      // written by the kernel when the page is bound: MIDR_EL1 of the core
+    std::uint64_t boot;      // written by the kernel when the page is bound: BootInfo::flags
     std::uint64_t vectored;  // written by the kernel: system calls and interrupts that it took to virtual EL1
     std::uint64_t flags;
     std::uint64_t icache;    // nonzero: the kernel invalidates the instruction cache, and clears it
@@ -399,6 +400,10 @@ inline constexpr unsigned kMaxCores = 8, kMaxRam = 4, kMaxModules = 32, kMaxSegm
 inline constexpr std::uint64_t kBootInfoAddress = 0x1000;  // in the root task
 inline constexpr std::uint64_t kRootStackTop = 0x4000'0000, kRootStackBytes = 0x10000;
 
+// Verbose, test image: as the image was made. Naive shadow: the word "shadow=naive" in the device tree's bootargs; guests
+// without EL2 have every privileged instruction trap, to compare with.
+inline constexpr std::uint32_t kBootVerbose = 1, kBootTest = 2, kBootNaiveShadow = 4;
+
 struct Range {
     std::uint64_t base;
     std::uint64_t bytes;
@@ -437,7 +442,7 @@ struct BootInfo {
     std::uint32_t uart_intid;
     Range uart;  // PL011 of /chosen/stdout-path; bytes 0: none
     std::uint32_t psci_conduit;  // 0 none, 1 smc, 2 hvc
-    std::uint32_t flags;         // [0] verbose, [1] test image
+    std::uint32_t flags;         // kBoot bits
     // What the image holds
     Range image;    // everything that the loader placed: never given out as free RAM
     Range kernel;   // text, data, bss, page tables and stacks of the kernel

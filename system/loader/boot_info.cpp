@@ -64,7 +64,7 @@ const char* fill_boot_info(const Packed& packed, const PackedKernel& kernel, con
     info.uart = machine.uart;
     info.uart_intid = machine.uart_intid;
     info.psci_conduit = static_cast<std::uint32_t>(machine.psci);
-    info.flags = packed.flags;
+    info.flags = packed.flags | machine.flags;
 
     info.kernel = {base + kernel.offset, kernel.memory_bytes};
     info.archive = {base + packed.archive_offset, packed.archive_bytes};

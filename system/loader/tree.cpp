@@ -174,6 +174,19 @@ void read_uart(const void* tree, Machine& machine) {
     }
 }
 
+// /chosen/bootargs (3.6): words with a blank between them; those that we do not know are for others.
+void read_bootargs(const void* tree, Machine& machine) {
+    const int chosen = fdt_path_offset(tree, "/chosen");
+    std::string_view left = chosen < 0 ? std::string_view{} : Node{tree, chosen}.text("bootargs");
+    while (!left.empty()) {
+        const std::size_t end = left.find(' ');
+        if (left.substr(0, end) == "shadow=naive") {
+            machine.flags |= abi::kBootNaiveShadow;
+        }
+        left = end == left.npos ? std::string_view{} : left.substr(end + 1);
+    }
+}
+
 }  // namespace
 
 const char* check_tree(const void* tree, std::size_t limit) {
@@ -226,6 +239,7 @@ const char* read_tree(const void* tree, std::uint64_t boot_mpidr, Machine& machi
     }
     read_psci(tree, machine);
     read_uart(tree, machine);
+    read_bootargs(tree, machine);
     return problem;
 }
 

@@ -34,6 +34,7 @@ struct Machine {
     abi::Range uart{};  // a PL011 that is the console; bytes 0: none
     std::uint32_t uart_intid = 0;
     Conduit psci = Conduit::none;
+    std::uint32_t flags = 0;  // BootInfo::flags that the bootargs ask for
 };
 
 inline constexpr std::size_t kMaxTree = 2 << 20;  // booting.rst: a device tree has at most 2 MB

@@ -14,7 +14,8 @@ def command(image, info, options):
     """QEMU's argument vector. `options` are those of `run`; what is missing there has its default."""
     return qemu.command(image, cpus=info.cpus, memory=f"{info.ram >> 20}M", cpu=options.cpu or system.settings().get("TWAIN_CPU"),
                         gdb=getattr(options, "gdb", False), deterministic=getattr(options, "deterministic", False),
-                        extra=options.extra, el2=not getattr(options, "el1", False))
+                        extra=options.extra, el2=not getattr(options, "el1", False),
+                        shadow=getattr(options, "shadow", None))
 
 
 def need_stopped(name):

@@ -21,12 +21,14 @@ def cpu_model(name):
     return DEFAULT_CPU if name in (None, "max") else name
 
 
-def command(image, cpus=2, memory="1G", cpu=None, gdb=False, deterministic=False, extra=(), el2=True):
+def command(image, cpus=2, memory="1G", cpu=None, gdb=False, deterministic=False, extra=(), el2=True, shadow=None):
     board = f"virt,virtualization={'on' if el2 else 'off'},gic-version=3"
     arguments = [PROGRAM, "-M", board, "-cpu", cpu_model(cpu), "-smp", str(cpus), "-m", str(memory), "-nodefaults",
                  "-display", "none", "-no-user-config",
                  "-chardev", "stdio,id=console,mux=off,signal=off", "-serial", "chardev:console",
                  "-kernel", str(image)]
+    if shadow:
+        arguments += ["-append", f"shadow={shadow}"]
     if deterministic:
         arguments += DETERMINISTIC
     if gdb:

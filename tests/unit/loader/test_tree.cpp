@@ -160,6 +160,19 @@ TEST_CASE("a console that is no PL011, or none") {
     CHECK(read(tree).uart.bytes == 0);
 }
 
+TEST_CASE("words of the boot arguments") {
+    Tree tree{"virt-gic3-el2.dtb"};
+    CHECK(read(tree).flags == 0);
+    const auto flags = [&](const char* arguments) {
+        tree.set("/chosen", "bootargs", arguments);
+        return read(tree).flags;
+    };
+    CHECK(flags("shadow=naive") == abi::kBootNaiveShadow);
+    CHECK(flags("quiet shadow=naive  other") == abi::kBootNaiveShadow);
+    CHECK(flags("shadow=naiver noshadow=naive shadow=") == 0);
+    CHECK(flags("") == 0);
+}
+
 TEST_CASE("timer interrupts go by name where there are names") {
     Tree tree{"virt-gic3-el2.dtb"};
     tree.edit([](void* fdt) {

@@ -319,6 +319,7 @@ void guest_bind_page(Vcpu& vcpu, Phys at) {
     page->gic = 0;
     page->shadow.level = Regime::kExceptionLevel;
     page->shadow.midr = reg::MIDR_EL1::read();
+    page->shadow.boot = machine::boot_flags();
     vcpu.page = page;
 }
 
