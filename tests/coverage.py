@@ -60,7 +60,7 @@ TABLE = {
     "vcpu_run": Entry(
         "bad_slot bad_type rights busy cancelled bad_arg",
         "hvc smc registers_go_in counts_exits mmio_load mmio_store fetch_abort trapped_registers set_way_traps unknown_hvc "
-        "pstate_sanitized wfi_ends_by_timer wfi_counts timer_in_the_past sleeps_in_wfi busy_while_it_sleeps two_guests "
+        "pstate_sanitized pstate_kept wfi_ends_by_timer wfi_counts timer_in_the_past sleeps_in_wfi busy_while_it_sleeps two_guests "
         "timer_of_unloaded_vcpu again_after_stop fp_registers_apart hostile_el1_registers hostile_mdscr hostile_has_its_own "
         "hostile_offset moves_between_cores"),
     "invoke": Entry("bad_slot"),
@@ -133,6 +133,7 @@ TABLE = {
     "system.uart": Entry("rights bad_arg", "silent"),
     "system.info": Entry("rights bad_arg", "values idle_counts idle_of_other_core"),
     # ---- what is no method
+    "registers": Entry("", "between_processes between_guests from_guest_to_process from_process_to_guest"),
     "tags.host": Entry("", "many_at_once in_use"),
     "tags.guest": Entry("", "many one_after_the_other"),
     "fault": Entry("", "kind badge syndrome address thread_id pc_sp is_a_call deferred_reply reply_goes_on reply_stops no_handler "

@@ -167,5 +167,12 @@ guest_traps:                        // physical timer, set/way, debug, and an un
     hvc     #0x7fff
     b       .
 
+    .balign 8
+    .global guest_access
+guest_access:                       // the first instruction is replaced by an access to a register
+    nop
+    hvc     #0xcc
+    b       .
+
 guest_end:
     .section .note.GNU-stack, "", %progbits

@@ -250,6 +250,7 @@ int main() {
     test_guest();
     test_shadow();
     test_tags();
+    test_registers();
     test_cores();
     test_shared_errors();
     finish();

@@ -156,6 +156,7 @@ void test_vcpu();
 void test_guest();
 void test_shadow();
 void test_tags();
+void test_registers();
 void test_cores();
 
 }  // namespace twain::test

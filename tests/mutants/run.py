@@ -183,7 +183,7 @@ def command_of(test, cases):
         program = next(HOST.rglob("test-" + test.removeprefix("unit-")))
         return [program, "--abort", *([cases] if cases else [])]
     if test == "kernel":
-        return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="cortex-a57", deterministic=True)
+        return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="max", deterministic=True)
     path = "tests/config/" + test.removeprefix("config:")
     return [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, *(["-k", cases] if cases else [])]
 

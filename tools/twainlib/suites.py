@@ -97,6 +97,8 @@ def _kernel(state):
         for cores in CORES:
             _pytest(state, f"kernel, EL{level}, {cores} cores", ["tests/kernel"],
                     {"TWAIN_TEST_LEVEL": str(level), "TWAIN_TEST_CORES": str(cores)})
+        _pytest(state, f"kernel, EL{level}, 2 cores of model max", ["tests/kernel/test_kernel.py"],
+                {"TWAIN_TEST_LEVEL": str(level), "TWAIN_TEST_CORES": "2", "TWAIN_TEST_CPU": "max"})
 
 
 def _bench(state):

@@ -23,6 +23,11 @@ struct SysReg {
 namespace reg {
 using MIDR_EL1 = SysReg<3, 0, 0, 0, 0>;
 using MPIDR_EL1 = SysReg<3, 0, 0, 0, 5>;
+using ID_AA64PFR0_EL1 = SysReg<3, 0, 0, 4, 0>;
+using ID_AA64PFR1_EL1 = SysReg<3, 0, 0, 4, 1>;
+using ID_AA64DFR0_EL1 = SysReg<3, 0, 0, 5, 0>;
+using ID_AA64ISAR1_EL1 = SysReg<3, 0, 0, 6, 1>;
+using ID_AA64MMFR1_EL1 = SysReg<3, 0, 0, 7, 1>;
 using ID_AA64MMFR0_EL1 = SysReg<3, 0, 0, 7, 0>;
 using CSSELR_EL1 = SysReg<3, 2, 0, 0, 0>;
 using SCTLR_EL1 = SysReg<3, 0, 1, 0, 0>;
@@ -48,12 +53,21 @@ using TPIDR_EL1 = SysReg<3, 0, 13, 0, 4>;
 using TPIDR_EL0 = SysReg<3, 3, 13, 0, 2>;
 using TPIDRRO_EL0 = SysReg<3, 3, 13, 0, 3>;
 using MDSCR_EL1 = SysReg<2, 0, 0, 2, 2>;
+using AMUSERENR_EL0 = SysReg<3, 3, 13, 2, 3>;
+using TPIDR2_EL0 = SysReg<3, 3, 13, 0, 5>;
 using PMUSERENR_EL0 = SysReg<3, 3, 9, 14, 0>;
 using CNTKCTL_EL1 = SysReg<3, 0, 14, 1, 0>;
 using CNTFRQ_EL0 = SysReg<3, 3, 14, 0, 0>;
 using CNTPCT_EL0 = SysReg<3, 3, 14, 0, 1>;
 using CNTV_CTL_EL0 = SysReg<3, 3, 14, 3, 1>;
 using CNTV_CVAL_EL0 = SysReg<3, 3, 14, 3, 2>;
+
+// A feature's field of an ID register: is it there?
+template <typename Id>
+bool has(unsigned shift) {
+    const u64 field = Id::read() >> shift & 0xf;
+    return field != 0 && field != 0xf;
+}
 
 using VPIDR_EL2 = SysReg<3, 4, 0, 0, 0>;
 using VMPIDR_EL2 = SysReg<3, 4, 0, 0, 5>;
@@ -69,6 +83,7 @@ using ELR_EL2 = SysReg<3, 4, 4, 0, 1>;
 using ESR_EL2 = SysReg<3, 4, 5, 2, 0>;
 using FAR_EL2 = SysReg<3, 4, 6, 0, 0>;
 using HPFAR_EL2 = SysReg<3, 4, 6, 0, 4>;
+using VDISR_EL2 = SysReg<3, 4, 12, 1, 1>;
 using VBAR_EL2 = SysReg<3, 4, 12, 0, 0>;
 using TPIDR_EL2 = SysReg<3, 4, 13, 0, 2>;
 using CNTVOFF_EL2 = SysReg<3, 4, 14, 0, 3>;

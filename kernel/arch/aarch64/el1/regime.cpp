@@ -14,7 +14,6 @@ namespace {
 
 using CNTP_CTL_EL0 = Regime::TimerControl;
 using OSLAR_EL1 = SysReg<2, 0, 1, 0, 4>;
-using ID_AA64DFR0_EL1 = SysReg<3, 0, 0, 5, 0>;
 constexpr u64 kCntkctl = 3;  // EL0 reads both counters, sets no timer
 constexpr u64 kMdscr = 1 << 12;  // EL0's debug channel traps
 
@@ -54,8 +53,8 @@ void enable_kernel_regime(u64 root, u64 vectors) {
     reg::TTBR1_EL1::write(root);
     reg::VBAR_EL1::write(vectors);
     Regime::trap_fp(true);
-    const u64 pmu = ID_AA64DFR0_EL1::read() >> 8 & 0xf;
-    if (pmu != 0 && pmu != 0xf) reg::PMUSERENR_EL0::write(0);
+    if (reg::has<reg::ID_AA64DFR0_EL1>(8)) reg::PMUSERENR_EL0::write(0);
+    if (reg::has<reg::ID_AA64PFR0_EL1>(44)) reg::AMUSERENR_EL0::write(0);
     OSLAR_EL1::write(0);
     reg::MDSCR_EL1::write(kMdscr);
     reg::CNTKCTL_EL1::write(kCntkctl);

@@ -38,7 +38,7 @@ struct Regime {
     static constexpr bool kVmmInjects = true;
     static constexpr u64 kGroupsInCore = abi::kGroupFp;
 
-    static void trap_fp(bool trap) { reg::CPACR_EL1::write(trap ? 0 : 3 << 20); }
+    static void trap_fp(bool trap) { reg::CPACR_EL1::write(1 << 28 | (trap ? 0 : 3 << 20)); }
     static void enable_gic() {}
 
     struct Roots {   // physical

@@ -24,7 +24,7 @@ using abi::VcpuPage;
 
 constexpr u64 kTimerEnable = 1, kTimerMask = 2, kTimerStatus = 4;
 constexpr u64 kPstateMode = 0x1f;
-constexpr u64 kPstateGuest = 0xf000'0000 | 0x0020'0000 | 0x3c0;  // NZCV, SS, DAIF
+constexpr u64 kPstateGuest = 0xf000'0000 | 0x03e0'0000 | 0x1fc0;  // NZCV, TCO, DIT, UAO, PAN, SS, SSBS, BTYPE, DAIF
 
 using gic::HardwareLists;
 
@@ -161,6 +161,9 @@ void load(Cpu& cpu, Vcpu& vcpu) {
     reg::CNTVOFF_EL2::write(page.cntvoff);
     reg::CNTV_CVAL_EL0::write(page.cntv_cval);
     reg::CNTV_CTL_EL0::write(page.cntv_ctl & (kTimerEnable | kTimerMask));
+    // What guests are not shown and could write nevertheless: nothing of one's is left for the next.
+    if (reg::has<reg::ID_AA64PFR0_EL1>(28)) reg::VDISR_EL2::write(0);
+    if (reg::has<reg::ID_AA64PFR1_EL1>(24)) reg::TPIDR2_EL0::write(0);
     const u64 own = page.vpidr;
     reg::VPIDR_EL2::write(own ? own : reg::MIDR_EL1::read());
     reg::VMPIDR_EL2::write(u64{1} << 31 | vcpu.affinity);

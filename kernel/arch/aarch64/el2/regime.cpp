@@ -15,7 +15,12 @@ using TCR_EL2 = SysReg<3, 4, 2, 0, 2>;
 using MAIR_EL2 = SysReg<3, 4, 10, 2, 0>;
 using HACR_EL2 = SysReg<3, 4, 1, 1, 7>;
 using PMCR_EL0 = SysReg<3, 3, 9, 12, 0>;
-using ID_AA64DFR0_EL1 = SysReg<3, 0, 0, 5, 0>;
+using HCRX_EL2 = SysReg<3, 4, 1, 2, 2>;
+using HFGRTR_EL2 = SysReg<3, 4, 1, 1, 4>;
+using HFGWTR_EL2 = SysReg<3, 4, 1, 1, 5>;
+using HFGITR_EL2 = SysReg<3, 4, 1, 1, 6>;
+using HDFGRTR_EL2 = SysReg<3, 4, 3, 1, 4>;
+using HDFGWTR_EL2 = SysReg<3, 4, 3, 1, 5>;
 
 u64 physical_range() {
     const u64 range = reg::ID_AA64MMFR0_EL1::read() & 0xf;
@@ -52,11 +57,21 @@ void enable_kernel_regime(u64 root, u64 vectors) {
     Regime::trap_fp(true);
     reg::HSTR_EL2::write(0);
     HACR_EL2::write(0);
-    // Debug, trace and performance counters trap; all counters belong to the guest's (trapped) view.
-    const bool pmu = (ID_AA64DFR0_EL1::read() >> 8 & 0xf) != 0 && (ID_AA64DFR0_EL1::read() >> 8 & 0xf) != 0xf;
+    // Debug, trace, profiling and performance counters trap; all counters belong to the guest's (trapped) view.
+    const bool pmu = reg::has<reg::ID_AA64DFR0_EL1>(8);
     const u64 counters = pmu ? PMCR_EL0::read() >> 11 & 0x1f : 0;
-    reg::MDCR_EL2::write(1 << 11 | 1 << 10 | 1 << 9 | 1 << 8 | 1 << 6 | 1 << 5 | counters);
+    reg::MDCR_EL2::write(1 << 19 | 1 << 14 | 1 << 11 | 1 << 10 | 1 << 9 | 1 << 8 | 1 << 6 | 1 << 5 | counters);
     if (pmu) reg::PMUSERENR_EL0::write(0);
+    if (reg::has<reg::ID_AA64PFR0_EL1>(44)) reg::AMUSERENR_EL0::write(0);
+    // Zero: what newer cores have is disabled or traps.
+    if (reg::has<reg::ID_AA64MMFR1_EL1>(40)) HCRX_EL2::write(0);
+    if (reg::has<reg::ID_AA64MMFR0_EL1>(56)) {
+        HFGRTR_EL2::write(0);
+        HFGWTR_EL2::write(0);
+        HFGITR_EL2::write(0);
+        HDFGRTR_EL2::write(0);
+        HDFGWTR_EL2::write(0);
+    }
     reg::MDSCR_EL1::write(0);
     reg::CNTHCTL_EL2::write(kCnthctlHost);
     reg::CNTVOFF_EL2::write(0);

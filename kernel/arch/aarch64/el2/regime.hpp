@@ -34,7 +34,7 @@ struct Regime {
     // SCTLR_EL2: M, C, SA, I, WXN off (the tables are W^X), and what is RES1.
     static constexpr u64 kSctlr = 0x30c5'0830 | 1 << 0 | 1 << 2 | 1 << 3 | 1 << 12;
 
-    static constexpr u64 kCptrBase = 0x33ff & ~(u64{1} << 10);  // SVE, SME and the rest trapped as RES1 says
+    static constexpr u64 kCptrBase = (0x33ff & ~(u64{1} << 10)) | 1 << 20 | 1 << 30;  // SVE, SME, trace, AMU trap
     static constexpr u64 kCptrFpTrap = u64{1} << 10;
     static constexpr bool kVmmInjects = false;
     static constexpr u64 kGroupsInCore = abi::kGroupAll;
@@ -60,8 +60,9 @@ struct TableFormat {
 };
 
 inline constexpr u64 kHcrHost = u64{1} << 31 | 1u << 27 | 1u << 12 | 1u << 5 | 1u << 4 | 1u << 3 | 1u;
-// RW, TACR, TIDCP, TSC, TSW, TID3, TID1, TWI, BSU inner, FB, AMO, IMO, FMO, SWIO, VM
-inline constexpr u64 kHcrGuest = u64{1} << 31 | 1u << 21 | 1u << 20 | 1u << 19 | 1u << 22 | 1u << 18 | 1u << 16 |
+// RW, TERR, TLOR, TACR, TIDCP, TSC, TSW, TID3, TID1, TWI, BSU inner, FB, AMO, IMO, FMO, SWIO, VM. What is clear traps as
+// well: API, APK (pointer authentication and its keys), ATA (tags), EnSCXT, FIEN, TME.
+inline constexpr u64 kHcrGuest = u64{1} << 31 | u64{1} << 36 | u64{1} << 35 | 1u << 21 | 1u << 20 | 1u << 19 | 1u << 22 | 1u << 18 | 1u << 16 |
                                  1u << 13 | 1u << 10 | 1u << 9 | 1u << 5 | 1u << 4 | 1u << 3 | 1u << 1 | 1u;
 // What of SCTLR_EL1 acts on processes under TGE: UCI, UCT, DZE on, nTWE, nTWI, SA0, little endian.
 inline constexpr u64 kSctlrEl1Host = 0x30d0'0800 | 1 << 26 | 1 << 18 | 1 << 16 | 1 << 15 | 1 << 14 | 1 << 4;
