@@ -18,6 +18,9 @@ setting(TWAIN_MEMORY "")  # for example 2G
 # QEMU's core model: cortex-a57, cortex-a76, max ...
 setting(TWAIN_CPU max)
 
+# Version of its interrupt controller, 2 or 3. The image finds out by itself.
+setting(TWAIN_GIC 3)
+
 # release: optimized, -O2.   debug: -Og, more checks in the kernel.   Both keep symbols for `twain symbolize`.
 # Presets choose it: cmake --preset release, cmake --preset debug.
 setting(TWAIN_BUILD release)

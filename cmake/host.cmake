@@ -55,7 +55,7 @@ if(make_images)
 endif()
 add_custom_target(image DEPENDS target-image)
 
-set(simulate_options --cpu ${TWAIN_CPU})
+set(simulate_options --cpu ${TWAIN_CPU} --gic ${TWAIN_GIC})
 if(NOT TWAIN_CORES STREQUAL "")
     list(APPEND simulate_options --cpus ${TWAIN_CORES})
 endif()

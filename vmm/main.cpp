@@ -158,9 +158,14 @@ void start_threads(NativeMachine& machine, ShadowGuest<NativePlatform>* shadow) 
     }
 }
 
+abi::Slot free_slot() {
+    static abi::Slot next = static_cast<abi::Slot>(number("slots.free", 0));
+    return next++;
+}
+
 void map_guest(abi::Slot memory, std::uint64_t offset, Ipa at, std::uint64_t bytes, sys::Rights rights) {
-    static abi::Slot free = static_cast<abi::Slot>(number("slots.free", 0));
-    check(sys::Space{rt::slot("guest.space")}.map(sys::Memory{memory}, offset, at.value, bytes, rights, free++), "guest memory: ");
+    check(sys::Space{rt::slot("guest.space")}.map(sys::Memory{memory}, offset, at.value, bytes, rights, free_slot()),
+          "guest memory: ");
 }
 
 // Where the kernel is at EL1: the guest space gets what its kernel needs at EL0, behind the guest's memory.
@@ -201,6 +206,11 @@ ShadowGuest<NativePlatform>& make_shadow(NativeMachine& machine, NativePlatform&
     }
     map_guest(rt::slot("guest.ram"), 0, config.board.ram, ram.bytes, abi::rights::mem_read | abi::rights::mem_write | abi::rights::mem_exec);
 
+    if (pages[0]->gic == 2) {  // the processors' virtual CPU interfaces are memory
+        config.gic = GicVersion::v2;
+        check(sys::Space{rt::slot("guest.space")}.map_interface(config.board.cpu_interface.value, free_slot()),
+              "virtual CPU interface: ");
+    }
     NativePlatform& platform = the_platform.make(std::span(handles).first(vcpus), sys::Notification{rt::slot("events")},
                                                  sys::Notification{rt::slot("timer")});
     NativeMachine& machine = the_machine.make(platform, config);

@@ -46,6 +46,15 @@ const Console& Console::number(std::uint64_t value) const {
     return *this;
 }
 
+const Console& Console::choice(std::uint64_t bits) const {
+    for (std::uint64_t n = 0; bits != 0; ++n, bits >>= 1) {
+        if ((bits & 1) != 0) {
+            number(n).text(bits > 1 ? " or " : "");
+        }
+    }
+    return *this;
+}
+
 const Console& Console::hex(std::uint64_t value) const {
     text("0x");
     bool begun = false;

@@ -16,6 +16,7 @@ public:
 
     const Console& text(std::string_view text) const;
     const Console& number(std::uint64_t value) const;
+    const Console& choice(std::uint64_t bits) const;  // "2 or 3"
     const Console& hex(std::uint64_t value) const;
     const Console& mega(std::uint64_t bytes) const;  // "512 MB"
 

@@ -13,10 +13,10 @@
 namespace twain::loader {
 
 struct Mismatch {
-    enum class Unit { name, number, address, bytes };
+    enum class Unit { name, number, choice, address, bytes };
     const char* what;
     Unit unit;
-    std::uint64_t expected;  // name: see the texts
+    std::uint64_t expected;  // name: see the texts; choice: bit n is the number n
     std::uint64_t found;
     const char* expected_text = "";
     const char* found_text = "";

@@ -65,6 +65,7 @@ void tell(const Console& console, const Mismatch& mismatch) {
         switch (mismatch.unit) {
             case Mismatch::Unit::name: console.text("\"").text(text).text("\""); break;
             case Mismatch::Unit::number: console.number(number); break;
+            case Mismatch::Unit::choice: console.choice(number); break;
             case Mismatch::Unit::address: number != 0 ? console.hex(number) : console.text("none"); break;
             case Mismatch::Unit::bytes: console.mega(number); break;
         }
@@ -118,6 +119,10 @@ void require_expected(const Console& console, const Expectation& expect, const v
                level == 1
                    ? "entered at EL1, but the image holds a kernel for EL2 only (QEMU: -M virt,virtualization=on)"
                    : "entered at EL2, but the image holds a kernel for EL1 only");
+    }
+    problem = check_gic(machine.gic, level);
+    if (problem != nullptr) {
+        refuse(console, problem);
     }
     problem = fill_boot_info(packed, kernel, machine, base, boot_page.info);
     if (problem != nullptr) {

@@ -36,7 +36,7 @@ struct PackedModule {
 
 // The machine that the image was built for: zero and the empty string mean any.
 struct Expectation {
-    std::uint32_t gic_version;
+    std::uint32_t gic_versions;  // bit n: version n will do
     std::uint32_t min_cores;
     char board[32];         // name for people
     char compatible[64];    // one of the root node's `compatible` strings

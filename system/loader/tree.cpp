@@ -243,6 +243,24 @@ const char* read_tree(const void* tree, std::uint64_t boot_mpidr, Machine& machi
     return problem;
 }
 
+const char* check_gic(const Gic& gic, unsigned level) {
+    constexpr std::uint64_t kInterface = 0x2000;  // GICC, GICV: Arm IHI 0048B 4.1.3, the second page has GICC_DIR
+    if (gic.version == 2 && gic.redistributors.bytes < kInterface) {
+        return "the GICv2's CPU interface has only one page (GICC_DIR is on the second)";
+    }
+    if (level == 1) {
+        return nullptr;
+    }
+    if (gic.maintenance_intid == 0) {
+        return "the interrupt controller has no maintenance interrupt";
+    }
+    if (gic.version == 2 && (gic.virtual_control.bytes < kPage || gic.virtual_cpu.bytes < kInterface ||
+                             gic.virtual_cpu.base % kPage != 0)) {
+        return "the GICv2 has no virtual CPU interface (GICH, GICV)";
+    }
+    return nullptr;
+}
+
 bool is_compatible(const void* tree, const char* name) { return Node{tree, 0}.is_compatible(name); }
 
 }  // namespace twain::loader

@@ -46,6 +46,9 @@ const char* check_tree(const void* tree, std::size_t limit);
 // boot_mpidr: the affinity fields of the core that runs.
 const char* read_tree(const void* tree, std::uint64_t boot_mpidr, Machine& machine);
 
+// Has the interrupt controller what a kernel at exception level `level` needs? Null: yes; else what is missing.
+const char* check_gic(const Gic& gic, unsigned level);
+
 // Is `name` one of the root node's compatible strings?
 bool is_compatible(const void* tree, const char* name);
 

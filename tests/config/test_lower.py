@@ -377,7 +377,7 @@ def test_generate(built: tuple[Path, Path], tmp_path: Path) -> None:
     ]
     assert all(Path(f["path"]).is_file() and len(f["name"]) <= abi.MODULE_NAME for f in manifest)
     expect = json.loads(before["expect.json"][0])
-    assert (expect["compatible"], expect["gic_version"], expect["cores"]) == ("linux,dummy-virt", 3, 2)
+    assert (expect["compatible"], expect["gic_versions"], expect["cores"]) == ("linux,dummy-virt", [2, 3], 2)
     assert 512 << 20 <= expect["min_ram"] <= expect["ram"] == 1 << 30
     system = json.loads(before["system.json"][0])
     assert system["complete"]

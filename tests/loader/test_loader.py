@@ -18,7 +18,7 @@ def checksum(data):
 @pytest.mark.parametrize("gic", [2, 3])
 @pytest.mark.parametrize("cores,memory,cpu", [(1, 512, "cortex-a57"), (4, 2048, "max,pauth-impdef=on")])
 def test_machines(machine, level, conduit, gic, cores, memory, cpu):
-    image = machine.image(expect={"compatible": "linux,dummy-virt", "cores": cores, "gic_version": gic, "min_ram": memory * MB})
+    image = machine.image(expect={"compatible": "linux,dummy-virt", "cores": cores, "gic_versions": [gic], "min_ram": memory * MB})
     switch = "on" if level == 2 else "off"
     told = facts(machine.run(image, f"virtualization={switch},gic-version={gic}", cpu, cores, f"{memory}M"))
     assert told["magic"] == [[0x3149424E49415754]]
@@ -73,7 +73,7 @@ def test_runs_anywhere(machine, base):
 
 def test_another_machine_is_refused_with_every_difference(machine):
     image = machine.image(expect={"board": "rpi4", "compatible": "raspberrypi,4-model-b", "min_ram": 1 << 30, "cores": 4,
-                                  "gic_version": 2, "uart_base": 0xFE201000})
+                                  "gic_versions": [2], "uart_base": 0xFE201000})
     lines = machine.run(image).splitlines()
     assert lines[1:] == [
         "twain: this image was built for rpi4; this machine is another:",
@@ -82,6 +82,14 @@ def test_another_machine_is_refused_with_every_difference(machine):
         "twain:   console (PL011): expected 0xfe201000, found 0x9000000",
         "twain:   cores, at least: expected 4, found 1",
         "twain:   RAM, at least: expected 1024 MB, found 512 MB"]
+
+
+def test_one_image_for_several_controllers(machine):
+    image = machine.image(expect={"gic_versions": [2, 3]})
+    for gic in (2, 3):
+        assert facts(machine.run(image, f"virtualization=on,gic-version={gic}"))["gic"] == [[gic]]
+    lines = machine.run(machine.image(expect={"gic_versions": [1, 3]}), "virtualization=on,gic-version=2").splitlines()
+    assert lines[2:] == ["twain:   GIC version: expected 1 or 3, found 2"]
 
 
 @pytest.mark.parametrize("only,switch,found", [(2, "off", "entered at EL1, but the image holds a kernel for EL2 only"),

@@ -61,11 +61,15 @@ class Board:
     max_ram: int
     default_ram: int
     ram_base: int
-    gic_version: int
+    gic_versions: tuple[int, ...]  # with any of them an image starts
     uart_base: int
     psci: str
     dma_isolation: bool
     dtb: Path = field(compare=False, default=Path())
+
+    @property
+    def gic(self) -> str:
+        return "GIC" + " or ".join(f"v{version}" for version in self.gic_versions)
 
     def device(self, path: str) -> Device | None:
         return next((d for d in self.devices if d.path == path), None)
@@ -132,6 +136,9 @@ def _board(name: str, facts: dict[str, object], dtb: Path, root: fdt.Node) -> Bo
             psci = (node.strings("method") or ["none"])[0]
     if gic_version == 0:
         raise BoardError(f"{dtb.name}: no interrupt controller that Twain knows")
+    gic_versions = facts.get("gic", [gic_version])
+    if not isinstance(gic_versions, list) or gic_version not in gic_versions or set(gic_versions) - {2, 3}:
+        raise BoardError(f"gic must be a list of the versions 2 and 3, among them the {gic_version} of {dtb.name}")
     devices = tuple(_devices(root))
     return Board(
         name=name,
@@ -145,7 +152,7 @@ def _board(name: str, facts: dict[str, object], dtb: Path, root: fdt.Node) -> Bo
         max_ram=sizes["max"],
         default_ram=sizes["default"],
         ram_base=memory[0].reg()[0][0],
-        gic_version=gic_version,
+        gic_versions=tuple(sorted(set(gic_versions))),
         uart_base=_console(root),
         psci=psci,
         dma_isolation=bool(facts.get("dma_isolation", False)),

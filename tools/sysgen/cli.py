@@ -229,7 +229,7 @@ def _run_boards(options: argparse.Namespace) -> int:
     print(f"{found.name}: {found.description}")
     print(
         f"cores {found.min_cpus}..{found.max_cpus} (default {found.default_cpus}), RAM {size_text(found.min_ram)}.."
-        f"{size_text(found.max_ram)} (default {size_text(found.default_ram)}), GICv{found.gic_version}"
+        f"{size_text(found.max_ram)} (default {size_text(found.default_ram)}), {found.gic}"
     )
     for device in found.devices:
         irqs = ",".join(str(i.intid) for i in device.irqs) or "-"

@@ -51,7 +51,7 @@ def expectation(system: System) -> str:
                 "min_ram": min(needed, system.ram),
                 "ram": system.ram,
                 "cores": system.cpus,
-                "gic_version": board["gic_version"],
+                "gic_versions": board["gic_versions"],
                 "uart_base": board["uart_base"],
             },
             indent=1,

@@ -80,7 +80,8 @@ class _Lowering:
             board={
                 "name": board.name,
                 "compatible": board.compatible,
-                "gic_version": board.gic_version,
+                "gic": board.gic,
+                "gic_versions": list(board.gic_versions),
                 "uart_base": board.uart_base,
                 "psci": board.psci,
                 "ram_base": board.ram_base,

@@ -40,7 +40,7 @@ def _head(system: System) -> Iterator[str]:
     yield f"# System {system.name}"
     yield ""
     yield f"Described by `{system.config}` (SHA-256 `{system.config_sha256}`), board {system.board['name']},"
-    yield f"{system.cpus} cores, {size_text(system.ram)} RAM, GICv{system.board['gic_version']}."
+    yield f"{system.cpus} cores, {size_text(system.ram)} RAM, {system.board['gic']}."
     yield f"{len(system.processes)} processes, {len(system.objects)} objects, {len(system.capabilities)} capabilities,"
     yield f"{len(system.mappings)} mappings. Numbers in the column *line* are lines of that file."
     yield ""

@@ -139,6 +139,7 @@ def parser():
     def machine_arguments(sub):
         sub.add_argument("--cpus", type=_cores, metavar="N", help="cores of the machine; the system is lowered for them")
         sub.add_argument("--cpu", metavar="MODEL", help="core model, e.g. cortex-a57, cortex-a76, max")
+        sub.add_argument("--gic", type=int, choices=(2, 3), help="version of the interrupt controller (easy-settings.cmake: 3)")
         sub.add_argument("--el1", action="store_true", help="a machine without EL2: guests run at EL0 as a whole")
         sub.add_argument("--shadow", choices=["naive"], help="with --el1: have every privileged instruction trap, to compare")
         sub.add_argument("--debug", action="store_true", help="the debug build")

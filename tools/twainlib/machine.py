@@ -15,6 +15,7 @@ def command(image, info, options):
     return qemu.command(image, cpus=info.cpus, memory=f"{info.ram >> 20}M", cpu=options.cpu or system.settings().get("TWAIN_CPU"),
                         gdb=getattr(options, "gdb", False), deterministic=getattr(options, "deterministic", False),
                         extra=options.extra, el2=not getattr(options, "el1", False),
+                        gic=getattr(options, "gic", None) or system.settings().get("TWAIN_GIC", 3),
                         shadow=getattr(options, "shadow", None))
 
 

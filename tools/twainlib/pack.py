@@ -127,7 +127,7 @@ class Expectation:
     compatible: str = ""
     min_ram: int = 0
     cores: int = 1
-    gic_version: int = 0
+    gic_versions: tuple = ()
     uart_base: int = 0
 
 
@@ -247,7 +247,7 @@ def read_expectation(path):
     try:
         facts = json.loads(Path(path).read_text(encoding="utf-8"))
         found = Expectation(str(facts.get("board", "")), str(facts.get("compatible", "")), int(facts.get("min_ram", 0)),
-                            int(facts.get("cores", 1)), int(facts.get("gic_version", 0)), int(facts.get("uart_base", 0)))
+                            int(facts.get("cores", 1)), tuple(int(version) for version in facts.get("gic_versions", ())), int(facts.get("uart_base", 0)))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         fail(f"{path} is not a usable board expectation: {error}")
     if len(found.board.encode()) > 31 or len(found.compatible.encode()) > 63:
@@ -258,7 +258,7 @@ def read_expectation(path):
 def packed_header(layout, expect, options, build_id):
     flags = FLAG_VERBOSE * options.verbose | FLAG_TEST * options.test
     out = PACKED_HEAD.pack(PACKED_MAGIC, PACKED_VERSION, PACKED_BYTES, build_id.encode(), layout.end, flags,
-                           len(layout.segments), expect.gic_version, expect.cores, expect.board.encode(),
+                           len(layout.segments), sum(1 << version for version in set(expect.gic_versions)), expect.cores, expect.board.encode(),
                            expect.compatible.encode(), expect.min_ram, expect.uart_base)
     for level in (1, 2):
         kernel = next((k for k in layout.kernels if k.level == level), None)

@@ -21,8 +21,8 @@ def cpu_model(name):
     return DEFAULT_CPU if name in (None, "max") else name
 
 
-def command(image, cpus=2, memory="1G", cpu=None, gdb=False, deterministic=False, extra=(), el2=True, shadow=None):
-    board = f"virt,virtualization={'on' if el2 else 'off'},gic-version=3"
+def command(image, cpus=2, memory="1G", cpu=None, gdb=False, deterministic=False, extra=(), el2=True, gic=3, shadow=None):
+    board = f"virt,virtualization={'on' if el2 else 'off'},gic-version={gic}"
     arguments = [PROGRAM, "-M", board, "-cpu", cpu_model(cpu), "-smp", str(cpus), "-m", str(memory), "-nodefaults",
                  "-display", "none", "-no-user-config",
                  "-chardev", "stdio,id=console,mux=off,signal=off", "-serial", "chardev:console",

@@ -22,15 +22,16 @@ constexpr std::uint64_t entry_bit(Intid i) { return std::uint64_t{1} << i; }
 
 }  // namespace
 
-Gic::Gic(std::span<abi::VcpuPage* const> pages) : pages_(pages) { reset(); }
+Gic::Gic(std::span<abi::VcpuPage* const> pages, GicVersion version) : pages_(pages), version_(version) { reset(); }
 
 void Gic::reset() {
-    group1_enabled_ = false;
+    enabled_ = false;
     shared_ = {};
     router_.fill(0);
     for (unsigned v = 0; v < vcpus(); ++v) {
         private_[v] = {};
         private_[v].edge = 0xffff;  // SGIs
+        senders_[v] = {};
         asleep_[v] = true;
         flight_[v] = recalled_[v] = review_[v] = 0;
         abi::VcpuPage& page = *pages_[v];
@@ -42,6 +43,10 @@ void Gic::reset() {
 VcpuIndex Gic::target(const Irq& irq) const {
     if (irq.vcpu != kNoVcpu) {
         return irq.vcpu;
+    }
+    if (version_ == GicVersion::v2) {
+        const std::uint64_t targets = vcpus() == 1 ? 1 : router_[irq.n];
+        return targets != 0 ? static_cast<VcpuIndex>(std::countr_zero(targets)) : kNoVcpu;
     }
     const std::uint64_t affinity = router_[irq.n] & kAffinityMask;
     return affinity < vcpus() ? static_cast<VcpuIndex>(affinity) : kNoVcpu;
@@ -60,20 +65,69 @@ VcpuIndex Gic::flight_of(const Irq& irq) const {
     return kNoVcpu;
 }
 
+bool Gic::permits(const Irq& irq) const {
+    return enabled_ && (irq.bank->enabled & ~irq.bank->soft_active & irq.mask()) != 0;
+}
+
 // Enabled, and pending for any reason that does not lie with the kernel already.
 bool Gic::wants(const Irq& irq) const {
     const Bank& b = *irq.bank;
-    const std::uint32_t pending = b.latch | (b.level & ~b.edge);
-    return group1_enabled_ && (b.enabled & ~b.soft_active & pending & irq.mask()) != 0;
+    return permits(irq) && ((b.latch | (b.level & ~b.edge)) & irq.mask()) != 0;
+}
+
+// In flight, and as it should be: its end will be notified, and then it is decided again.
+bool Gic::is_settled(const Irq& irq) const {
+    const Bank& b = *irq.bank;
+    if (has_senders(irq)) {  // others may wait behind it, but not its own sender again: that may have to be one with it
+        const Senders& s = senders_[irq.vcpu][irq.n];
+        return permits(irq) && (b.flight_latch & irq.mask()) != 0 && !bit(s.waiting, s.in_flight);
+    }
+    return wants(irq) && (b.latch & irq.mask()) == 0;
+}
+
+void Gic::add_senders(const Irq& irq, std::uint8_t mask) {
+    senders(irq).waiting |= mask;
+    irq.bank->latch |= mask != 0 ? irq.mask() : 0;
+}
+
+void Gic::drop_waiting(const Irq& irq, std::uint8_t mask) {
+    senders(irq).waiting &= static_cast<std::uint8_t>(~mask);
+    if (senders(irq).waiting == 0) {
+        irq.bank->latch &= ~irq.mask();
+    }
+}
+
+void Gic::drop_senders(const Irq& irq, std::uint8_t mask) {
+    drop_waiting(irq, mask);
+    if (bit(mask, senders(irq).in_flight)) {
+        irq.bank->flight_latch &= ~irq.mask();
+    }
+}
+
+// What the kernel gives back, or never took, stays pending here.
+void Gic::take_from_flight(const Irq& irq) {
+    Bank& b = *irq.bank;
+    if (has_senders(irq) && (b.flight_latch & irq.mask()) != 0) {
+        senders(irq).waiting |= static_cast<std::uint8_t>(1u << senders(irq).in_flight);
+    }
+    b.latch |= b.flight_latch & irq.mask();
+    b.flight_latch &= ~irq.mask();
 }
 
 void Gic::write_entry(VcpuIndex vcpu, const Irq& irq) {
     Bank& b = *irq.bank;
     const bool level = (b.edge & irq.mask()) == 0;
-    pages_[vcpu]->virq[irq.intid()] = irq.intid() | (std::uint32_t{b.priority[irq.n]} << 16) |
-                                      (level ? abi::kVirqNotify : 0);
+    std::uint32_t word = irq.intid() | (std::uint32_t{b.priority[irq.n]} << 16) | (level ? abi::kVirqNotify : 0);
     b.flight_latch |= b.latch & irq.mask();
     b.latch &= ~irq.mask();
+    if (has_senders(irq)) {
+        Senders& s = senders(irq);
+        s.in_flight = static_cast<std::uint8_t>(std::countr_zero(s.waiting));
+        s.waiting &= static_cast<std::uint8_t>(s.waiting - 1);
+        b.latch |= s.waiting != 0 ? irq.mask() : 0;
+        word |= abi::kVirqNotify | std::uint32_t{s.in_flight} << abi::kVirqSourceShift;
+    }
+    pages_[vcpu]->virq[irq.intid()] = word;
     __atomic_fetch_or(&pages_[vcpu]->posted, entry_bit(irq.intid()), __ATOMIC_RELEASE);
 }
 
@@ -103,10 +157,7 @@ void Gic::evaluate(const Irq& irq, VcpuIndex self, Kicks& kicks) {
         return;
     }
     if (in_flight != kNoVcpu) {
-        // Level and still wanted: its end is notified. Anything else changes an entry that is in flight.
-        const bool settled = wants(irq) && (irq.bank->latch & irq.mask()) == 0 &&
-                             (recalled_[in_flight] & entry_bit(irq.intid())) == 0;
-        if (!settled) {
+        if (!is_settled(irq) || (recalled_[in_flight] & entry_bit(irq.intid())) != 0) {
             ask_review(in_flight, irq.intid(), self, kicks);
         }
         return;
@@ -145,14 +196,19 @@ void Gic::review(VcpuIndex vcpu, const Irq& irq, VcpuIndex self, Kicks& kicks) {
         __atomic_fetch_and(&page.recalled, ~b, __ATOMIC_ACQ_REL);
     }
     if (staged || held) {
+        if (has_senders(irq) && (bank.flight_latch & irq.mask()) != 0) {
+            drop_waiting(irq, static_cast<std::uint8_t>(1u << senders(irq).in_flight));
+        }
+        if (is_settled(irq)) {
+            return;
+        }
         const std::uint32_t pending = bank.latch | bank.flight_latch | (bank.level & ~bank.edge);
-        if (group1_enabled_ && (bank.enabled & ~bank.soft_active & pending & irq.mask()) != 0) {
+        if (!has_senders(irq) && permits(irq) && (pending & irq.mask()) != 0) {
             bank.flight_latch |= bank.latch & irq.mask();  // two edges before the first is taken are one
             bank.latch &= ~irq.mask();
             return;
         }
-        bank.latch |= bank.flight_latch & irq.mask();  // stays pending, but here
-        bank.flight_latch &= ~irq.mask();
+        take_from_flight(irq);
         if (staged) {
             __atomic_fetch_and(&page.posted, ~b, __ATOMIC_ACQ_REL);
         }
@@ -166,7 +222,7 @@ void Gic::review(VcpuIndex vcpu, const Irq& irq, VcpuIndex self, Kicks& kicks) {
     }
     if (active) {
         bank.flight_latch &= ~irq.mask();  // has been acknowledged
-        if (wants(irq) && (bank.latch & irq.mask()) != 0) {
+        if (!has_senders(irq) && wants(irq) && (bank.latch & irq.mask()) != 0) {
             write_entry(vcpu, irq);
         }
     }
@@ -182,8 +238,7 @@ void Gic::forget(VcpuIndex vcpu) {
     abi::VcpuPage& page = *pages_[vcpu];
     for_each_bit(flight_[vcpu], [&](Intid i) {
         const Irq irq = irq_of(vcpu, i);
-        irq.bank->latch |= irq.bank->flight_latch & irq.mask();
-        irq.bank->flight_latch &= ~irq.mask();
+        take_from_flight(irq);
     });
     flight_[vcpu] = recalled_[vcpu] = review_[vcpu] = 0;
     __atomic_store_n(&page.posted, 0, __ATOMIC_RELAXED);
@@ -192,13 +247,17 @@ void Gic::forget(VcpuIndex vcpu) {
     page.pending = page.active = 0;
 }
 
+void Gic::raise_sgi(VcpuIndex target, unsigned sgi, VcpuIndex self, Kicks& kicks) {
+    const Irq irq = private_irq(target, sgi);
+    irq.bank->latch |= irq.mask();
+    if (version_ == GicVersion::v2) {
+        senders(irq).waiting |= static_cast<std::uint8_t>(1u << self);
+    }
+    evaluate(irq, self, kicks);
+}
+
 void Gic::send_sgi(VcpuIndex self, std::uint64_t value, Kicks& kicks) {
-    const unsigned sgi = static_cast<unsigned>(bits(value, 27, 24));
-    const auto raise = [&](VcpuIndex v) {
-        const Irq irq = private_irq(v, sgi);
-        irq.bank->latch |= irq.mask();
-        evaluate(irq, self, kicks);
-    };
+    const auto raise = [&](VcpuIndex v) { raise_sgi(v, static_cast<unsigned>(bits(value, 27, 24)), self, kicks); };
     if (bit(value, 40)) {  // IRM: all but oneself
         for (VcpuIndex v = 0; v < vcpus(); ++v) {
             if (v != self) {
@@ -256,7 +315,7 @@ void Gic::evaluate_all(VcpuIndex self, Kicks& kicks) {
 
 void Gic::update_timer(VcpuIndex vcpu, VcpuIndex self, Kicks& kicks) {
     const Bank& b = private_[vcpu];
-    const bool on = group1_enabled_ && bit(b.enabled & ~b.soft_active, kVirtualTimer);
+    const bool on = enabled_ && bit(b.enabled & ~b.soft_active, kVirtualTimer);
     const std::uint32_t word = b.priority[kVirtualTimer] | (on ? 0x100u : 0u);
     if (__atomic_exchange_n(&pages_[vcpu]->vtimer, word, __ATOMIC_RELEASE) != word && vcpu != self) {
         kicks.exit |= 1u << vcpu;
@@ -269,8 +328,7 @@ std::uint32_t Gic::flight_bits(const Bank& bank, VcpuIndex owner, bool active) c
         if (owner == kNoVcpu || owner == v) {
             const abi::VcpuPage& page = *pages_[v];
             const std::uint64_t picture =
-                active ? page.active
-                       : page.pending | __atomic_load_n(&page.posted, __ATOMIC_RELAXED);
+                active ? page.active : page.pending | __atomic_load_n(&page.posted, __ATOMIC_RELAXED);
             all |= picture & flight_[v] & ~__atomic_load_n(&page.retired, __ATOMIC_RELAXED);
         }
     }

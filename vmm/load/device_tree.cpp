@@ -138,6 +138,24 @@ void processors(Writer& w, unsigned vcpus) {
     });
 }
 
+void interrupt_controller(Writer& w, const TreeInput& in) {
+    const BoardMap& board = in.board;
+    w.node(UnitName("interrupt-controller", board.distributor.value).c_str(), [&] {
+        w.cells("#interrupt-cells", 3);
+        w.flag("interrupt-controller");
+        if (in.gic == GicVersion::v3) {
+            w.text("compatible", "arm,gic-v3");
+            w.cells("#redistributor-regions", 1);
+            w.words("reg", board.distributor.value, kDistributorBytes, board.redistributors.value,
+                    kRedistributorBytes * in.vcpus);
+        } else {
+            w.strings("compatible", "arm,gic-400\0arm,cortex-a15-gic");
+            w.words("reg", board.distributor.value, kDistributor2Bytes, board.cpu_interface.value, kCpuInterface2Bytes);
+        }
+        w.cells("phandle", kGicHandle);
+    });
+}
+
 }  // namespace
 
 std::size_t make_device_tree(const TreeInput& in, std::span<std::byte> out) {
@@ -156,15 +174,7 @@ std::size_t make_device_tree(const TreeInput& in, std::span<std::byte> out) {
             w.words("reg", board.ram.value, in.ram_bytes);
         });
         processors(w, in.vcpus);
-        w.node(UnitName("interrupt-controller", board.distributor.value).c_str(), [&] {
-            w.text("compatible", "arm,gic-v3");
-            w.cells("#interrupt-cells", 3);
-            w.flag("interrupt-controller");
-            w.cells("#redistributor-regions", 1);
-            w.words("reg", board.distributor.value, kDistributorBytes, board.redistributors.value,
-                    kRedistributorBytes * in.vcpus);
-            w.cells("phandle", kGicHandle);
-        });
+        interrupt_controller(w, in);
         w.node("apb-pclk", [&] {
             w.text("compatible", "fixed-clock");
             w.cells("#clock-cells", 0);

@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "vmm/gic/gic.hpp"
 #include "vmm/types.hpp"
 
 namespace twain::vmm {
@@ -16,7 +17,8 @@ namespace twain::vmm {
 // The guest's physical address map; the generated tree and the bus are made from it.
 struct BoardMap {
     Ipa distributor{0x0800'0000};
-    Ipa redistributors{0x080a'0000};
+    Ipa redistributors{0x080a'0000};  // GICv3
+    Ipa cpu_interface{0x0801'0000};   // GICv2
     Ipa uart{0x0900'0000};
     Ipa ram{0x4000'0000};
     unsigned uart_spi = 1;  // INTID 33
@@ -25,6 +27,7 @@ struct BoardMap {
 struct TreeInput {
     BoardMap board;
     unsigned vcpus = 1;
+    GicVersion gic = GicVersion::v3;
     std::uint64_t ram_bytes = 0;
     std::string_view command_line;
     Ipa initrd;

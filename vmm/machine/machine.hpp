@@ -38,6 +38,7 @@ struct MachineConfig {
     bool seed_trusted = false;
     std::uint64_t ticks_per_second = 62'500'000;
     CpuFeatures cpu;
+    GicVersion gic = GicVersion::v3;  // version 2: the virtual CPU interface is mapped at board.cpu_interface
     Stats* stats = nullptr;
 };
 
@@ -59,10 +60,10 @@ public:
         : platform_(platform),
           config_(config),
           memory_(config.board.ram, config.ram, config.ram_bytes),
-          ids_(config.cpu),
+          ids_(config.cpu, config.gic == GicVersion::v3),
           stats_(config.stats != nullptr ? *config.stats : own_stats_),
           random_(config.seed, config.seed_trusted),
-          gic_(config.pages),
+          gic_(config.pages, config.gic),
           uart_(config.ticks_per_second / 5),
           firmware_(power_, memory_, static_cast<unsigned>(config.pages.size())) {
         stats_.magic = Stats::kMagic;
@@ -74,8 +75,12 @@ public:
             const std::uint64_t seed[4] = {random_.next(), random_.next(), random_.next(), random_.next()};
             vcpu_[v].random = Random({reinterpret_cast<const std::uint8_t*>(seed), sizeof seed}, config.seed_trusted);
         }
-        (void)bus_.attach("gicd", config.board.distributor, kDistributorBytes, distributor_);
-        (void)bus_.attach("gicr", config.board.redistributors, kRedistributorBytes * vcpus(), redistributors_);
+        if (config.gic == GicVersion::v3) {
+            (void)bus_.attach("gicd", config.board.distributor, kDistributorBytes, distributor_);
+            (void)bus_.attach("gicr", config.board.redistributors, kRedistributorBytes * vcpus(), redistributors_);
+        } else {
+            (void)bus_.attach("gicd", config.board.distributor, kDistributor2Bytes, distributor_);
+        }
         (void)bus_.attach("uart", config.board.uart, Pl011::kWindowBytes, uart_window_);
     }
     Machine(const Machine&) = delete;
@@ -463,6 +468,7 @@ private:
         TreeInput in;
         in.board = config_.board;
         in.vcpus = vcpus();
+        in.gic = config_.gic;
         in.ram_bytes = config_.ram_bytes;
         in.command_line = config_.command_line;
         in.initrd = config_.board.ram + at.initrd;

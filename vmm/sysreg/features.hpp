@@ -27,7 +27,8 @@ struct CpuFeatures {
 // The ID space: op0 3, op1 0, CRn 0, CRm 1..7; what is not named in it reads as zero.
 class IdRegisters {
 public:
-    constexpr explicit IdRegisters(const CpuFeatures& real = {});
+    // `gic`: the interrupt controller has system registers (version 3).
+    constexpr explicit IdRegisters(const CpuFeatures& real = {}, bool gic = true);
     constexpr std::uint64_t value(unsigned crm, unsigned op2) const { return values_[crm % 8 * 8 + op2 % 8]; }
 
 private:
@@ -46,9 +47,9 @@ constexpr std::uint64_t bounded(std::uint64_t real, std::uint64_t most) {
     return value;
 }
 
-constexpr IdRegisters::IdRegisters(const CpuFeatures& real) {
+constexpr IdRegisters::IdRegisters(const CpuFeatures& real, bool gic) {
     // ID_AA64PFR0_EL1: CSV3, CSV2, DIT; GIC 1; AdvSIMD, FP up to half precision; EL1, EL0 in AArch64 only
-    at(4, 0) = bounded(real.pfr0, 0x1101'0000'0011'0000) | 0x0100'0011;
+    at(4, 0) = bounded(real.pfr0, 0x1101'0000'0011'0000) | (gic ? 0x0100'0011 : 0x11);
     // ID_AA64DFR0_EL1: two breakpoints, two watchpoints, Armv8 debug
     at(5, 0) = 0x0000'0000'0010'1006;
     // ID_AA64ISAR0_EL1: RNDR, TLB, TS, FHM, DP, SM4, SM3, SHA3, RDM, Atomic, CRC32, SHA2, SHA1, AES

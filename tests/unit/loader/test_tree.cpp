@@ -33,7 +33,7 @@ void survive(const void* data, std::size_t size) {
     Machine machine;
     if (check_tree(data, size) == nullptr) {
         (void)read_tree(data, 0, machine);
-        (void)compare({.gic_version = 3, .min_cores = 1, .board = "b", .compatible = "c", .min_ram = 1, .uart_base = 1},
+        (void)compare({.gic_versions = 1 << 3, .min_cores = 1, .board = "b", .compatible = "c", .min_ram = 1, .uart_base = 1},
                       data, machine);
     }
 }
@@ -70,6 +70,28 @@ TEST_CASE("QEMU virt with GICv2 and EL2") {
     CHECK((machine.gic.virtual_control == abi::Range{0x803'0000, 0x1'0000}));
     CHECK((machine.gic.virtual_cpu == abi::Range{0x804'0000, 0x1'0000}));
     CHECK(machine.ram.total() == 0x8000'0000);
+}
+
+TEST_CASE("a GIC that lacks what the kernel needs is refused") {
+    const Gic good = read(Tree{"virt-gic2-el2.dtb"}).gic;
+    CHECK(check_gic(good, 2) == nullptr);
+    CHECK(check_gic(read(Tree{"virt-gic3-el2.dtb"}).gic, 2) == nullptr);
+    CHECK(check_gic(read(Tree{"virt-gic3-el1.dtb"}).gic, 1) == nullptr);
+    const auto broken = [&](auto damage) {
+        Gic gic = good;
+        damage(gic);
+        return gic;
+    };
+    const Gic one_page = broken([](Gic& gic) { gic.redistributors.bytes = 0x1000; });
+    CHECK(std::string(check_gic(one_page, 1)).find("GICC_DIR") != std::string::npos);
+    for (const Gic& gic : {broken([](Gic& g) { g.virtual_control = {}; }), broken([](Gic& g) { g.virtual_cpu = {}; }),
+                           broken([](Gic& g) { g.virtual_cpu.bytes = 0x1000; }),
+                           broken([](Gic& g) { g.virtual_cpu.base += 0x800; })}) {
+        CHECK(check_gic(gic, 1) == nullptr);
+        REQUIRE(check_gic(gic, 2) != nullptr);
+        CHECK(std::string(check_gic(gic, 2)).find("GICV") != std::string::npos);
+    }
+    CHECK(check_gic(broken([](Gic& gic) { gic.maintenance_intid = 0; }), 2) != nullptr);
 }
 
 TEST_CASE("QEMU virt without EL2") {
@@ -274,17 +296,17 @@ TEST_CASE("differences from the expected machine, all at once") {
     const Tree tree{"virt-gic2-el2.dtb"};
     const Machine machine = read(tree);
     SECTION("none") {
-        const Expectation expect{2, 4, "qemu-virt", "linux,dummy-virt", 0x8000'0000, 0x900'0000};
+        const Expectation expect{1 << 2 | 1 << 3, 4, "qemu-virt", "linux,dummy-virt", 0x8000'0000, 0x900'0000};
         CHECK(compare(expect, tree.data(), machine).list().empty());
     }
     SECTION("anything goes") { CHECK(compare(Expectation{}, tree.data(), machine).list().empty()); }
     SECTION("all") {
-        const Expectation expect{3, 8, "rpi4", "raspberrypi,4-model-b", 0x8000'0001, 0xfe20'1000};
+        const Expectation expect{1 << 3, 8, "rpi4", "raspberrypi,4-model-b", 0x8000'0001, 0xfe20'1000};
         const auto found = compare(expect, tree.data(), machine);
         REQUIRE(found.list().size() == 5);
         CHECK(std::string{found.list()[0].expected_text} == "raspberrypi,4-model-b");
         CHECK(std::string{found.list()[0].found_text} == "linux,dummy-virt");
-        CHECK(found.list()[1].found == 2);
+        CHECK(found.list()[1].found == 1 << 2);
         CHECK(found.list()[2].found == 0x900'0000);
         CHECK(found.list()[3].found == 4);
         CHECK(found.list()[4].found == 0x8000'0000);

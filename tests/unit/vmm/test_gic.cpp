@@ -18,17 +18,17 @@ using namespace twain::vmm;
 
 namespace {
 
-constexpr std::uint64_t kSgiFrame = 0x10000;
-
 struct Board {
-    explicit Board(unsigned vcpus) : store(vcpus) {
+    explicit Board(unsigned vcpus, GicVersion version = GicVersion::v3) : store(vcpus) {
         for (auto& page : store) {
             page = std::make_unique<abi::VcpuPage>();
             pages.push_back(page.get());
         }
-        gic = std::make_unique<Gic>(pages);
+        gic = std::make_unique<Gic>(pages, version);
     }
-    std::uint64_t d(std::uint64_t offset, unsigned bytes = 4) { return gic->read_distributor({offset, bytes, 0}); }
+    std::uint64_t d(std::uint64_t offset, unsigned bytes = 4, VcpuIndex self = 0) {
+        return gic->read_distributor({offset, bytes, self});
+    }
     void d_write(std::uint64_t offset, std::uint64_t value, unsigned bytes = 4, VcpuIndex self = 0) {
         gic->write_distributor({offset, bytes, self}, value, kicks);
     }
@@ -82,18 +82,25 @@ struct Played {
 
 struct Reference {
     std::uint32_t latch = 0, enabled = 0, level = 0, edge = 0xffff;
+    std::array<std::uint8_t, 16> senders{};  // version 2: an SGI's latch says that there is one
     bool wants(unsigned n) const { return (((latch | (level & ~edge)) & enabled) >> n & 1) != 0; }
     bool pending(unsigned n) const { return ((latch | (level & ~edge)) >> n & 1) != 0; }
 };
 
 class History {
 public:
-    History(unsigned vcpus, unsigned seed) : board_(vcpus), random_(seed), vcpus_(vcpus), played_(vcpus), own_(vcpus) {
+    History(unsigned vcpus, unsigned seed, GicVersion version)
+        : board_(vcpus, version),
+          random_(seed),
+          vcpus_(vcpus),
+          v2_(version == GicVersion::v2),
+          played_(vcpus),
+          own_(vcpus) {
         for (unsigned v = 0; v < vcpus; ++v) {
             played_[v].page = board_.pages[v];
         }
         shared_.edge = 0;
-        board_.d_write(0, 2);
+        board_.d_write(0, v2_ ? 1 : 2);
         settle_kicks();
     }
 
@@ -123,12 +130,11 @@ public:
     // Everything enabled and routed: all that is pending must come.
     void drain() {
         for (unsigned v = 0; v < vcpus_; ++v) {
-            enter_vmm(v, [&] { board_.r_write(v, kSgiFrame + 0x100, ~0u); });
+            enter_vmm(v, [&] { private_write(v, v, 0x100, ~0u); });
             own_[v].enabled = ~0u;
         }
         for (unsigned n = 0; n < 32; ++n) {
-            enter_vmm(0, [&] { board_.d_write(0x6100 + 8 * n, 0, 8); });
-            router_[n] = 0;
+            enter_vmm(0, [&] { route_write(0, n, 0); });
         }
         enter_vmm(0, [&] { board_.d_write(0x104, ~0u); });
         shared_.enabled = ~0u;
@@ -158,6 +164,23 @@ public:
 
 private:
     unsigned pick(unsigned below) { return static_cast<unsigned>(random_() % below); }
+
+    // A register of a vCPU's private interrupts; with version 2 that is the writer.
+    void private_write(unsigned of, unsigned self, std::uint64_t offset, std::uint32_t value) {
+        if (v2_) {
+            board_.d_write(offset, value, 4, self);
+        } else {
+            board_.r_write(of, kSgiFrame + offset, value, 4, self);
+        }
+    }
+    // To vCPU `to`, or to nobody.
+    void route_write(unsigned self, unsigned n, unsigned to) {
+        if (v2_) {
+            board_.d_write(0x820 + n, to < vcpus_ ? (0xffu << to) & 0xff : 0, 1, self);
+        } else {
+            board_.d_write(0x6100 + 8 * n, to, 8, self);
+        }
+    }
 
     Reference& ref(unsigned v, unsigned i) { return i < 32 ? own_[v] : shared_; }
 
@@ -198,12 +221,21 @@ private:
         // A change that has not reached this vCPU yet (it has been asked to exit) may come too late for this interrupt; an
         // edge that came meanwhile may then be delivered on its own.
         const bool late = p.exit_asked || (p.page->recalled >> i & 1) != 0;
-        if (!late && !excused_[i < 32 ? v : 0][i]) {
-            INFO("interrupt " << i << " on " << v);
-            CHECK(r.wants(i % 32));
+        const bool by_sender = v2_ && i < 16;
+        const unsigned sender = by_sender ? p.words[i] >> abi::kVirqSourceShift & 7 : 0;
+        bool& excused = excused_[i < 32 ? v : 0][i][sender];
+        const bool exact = !late && !excused;
+        INFO("interrupt " << i << " on " << v);
+        CHECK((!exact || r.wants(i % 32)));
+        if (by_sender) {
+            std::uint8_t& senders = r.senders[i];
+            CHECK((!exact || bit(senders, sender)));
+            senders &= static_cast<std::uint8_t>(~(1u << sender));
+            r.latch = senders != 0 ? r.latch | 1u << i : r.latch & ~(1u << i);
+        } else {
+            r.latch &= ~(1u << (i % 32));
         }
-        r.latch &= ~(1u << (i % 32));
-        excused_[i < 32 ? v : 0][i] = late;
+        excused = late;
         p.pending &= ~(std::uint64_t{1} << i);
         p.active |= std::uint64_t{1} << i;
     }
@@ -226,10 +258,15 @@ private:
         const bool others = pick(4) == 0;
         const unsigned list = pick(1u << vcpus_);
         enter_vmm(v, [&] {
-            board_.gic->send_sgi(v, (std::uint64_t{others} << 40) | (std::uint64_t{n} << 24) | list, board_.kicks);
+            if (v2_) {
+                board_.d_write(0xf00, std::uint64_t{others} << 24 | list << 16 | n, 4, v);
+            } else {
+                board_.gic->send_sgi(v, (std::uint64_t{others} << 40) | (std::uint64_t{n} << 24) | list, board_.kicks);
+            }
             for (unsigned t = 0; t < vcpus_; ++t) {
                 if (others ? t != v : bit(list, t)) {
                     own_[t].latch |= 1u << n;
+                    own_[t].senders[n] |= static_cast<std::uint8_t>(1u << v);
                 }
             }
         });
@@ -257,7 +294,7 @@ private:
         raise(v, v == kNoVcpu ? pick(32) : 16 + pick(16), pick(2) == 0);
     }
     void enable(unsigned v, bool on) {
-        const unsigned of = pick(4) == 0 ? pick(vcpus_) : v;
+        const unsigned of = !v2_ && pick(4) == 0 ? pick(vcpus_) : v;
         const bool spi = pick(2) == 0;
         const std::uint32_t mask = static_cast<std::uint32_t>(random_() & random_());
         Reference& r = spi ? shared_ : own_[of];
@@ -266,7 +303,7 @@ private:
             if (spi) {
                 board_.d_write(on ? 0x104 : 0x184, mask, 4, v);
             } else {
-                board_.r_write(of, kSgiFrame + (on ? 0x100 : 0x180), mask, 4, v);
+                private_write(of, v, on ? 0x100 : 0x180, mask);
             }
         });
     }
@@ -276,19 +313,31 @@ private:
         if (!spi) {
             mask &= ~(1u << kVirtualTimer);
         }
+        if (v2_ && !spi && (mask & 0xffff) != 0) {
+            pend_by_senders(v, static_cast<unsigned>(std::countr_zero(mask)));
+            return;
+        }
         (spi ? shared_ : own_[v]).latch |= mask;
         enter_vmm(v, [&] {
             if (spi) {
                 board_.d_write(0x204, mask, 4, v);
             } else {
-                board_.r_write(v, kSgiFrame + 0x200, mask);
+                private_write(v, v, 0x200, mask);
             }
         });
     }
+    // GICD_SPENDSGIR
+    void pend_by_senders(unsigned v, unsigned n) {
+        const auto senders = static_cast<std::uint8_t>(random_());
+        const auto there = static_cast<std::uint8_t>(senders & ((1u << vcpus_) - 1));
+        own_[v].senders[n] |= there;
+        own_[v].latch |= there != 0 ? 1u << n : 0;
+        enter_vmm(v, [&] { board_.d_write(0xf20 + n, senders, 1, v); });
+    }
     void route(unsigned v) {
         const unsigned n = pick(32);
-        router_[n] = pick(vcpus_ + 1);  // or to nobody
-        enter_vmm(v, [&] { board_.d_write(0x6100 + 8 * n, router_[n], 8, v); });
+        const unsigned to = pick(vcpus_ + 1);
+        enter_vmm(v, [&] { route_write(v, n, to); });
     }
     void at_most_once() {
         for (unsigned i = 32; i < 64; ++i) {
@@ -303,19 +352,20 @@ private:
     Board board_;
     std::mt19937 random_;
     unsigned vcpus_;
+    bool v2_;
     std::vector<Played> played_;
     std::vector<Reference> own_;
     Reference shared_;
-    std::array<std::uint64_t, 32> router_{};
-    std::array<std::array<bool, 64>, kMaxVcpus> excused_{};
+    std::array<std::array<std::array<bool, 8>, 64>, kMaxVcpus> excused_{};
 };
 
 }  // namespace
 
 TEST_CASE("no interrupt is lost, doubled or invented", "[gic][property]") {
+    const GicVersion version = GENERATE(GicVersion::v3, GicVersion::v2);
     for (unsigned seed = 0; seed < 60; ++seed) {
-        INFO("seed " << seed);
-        History history(1 + seed % 4, seed);
+        INFO("version " << static_cast<unsigned>(version) << ", seed " << seed);
+        History history(1 + seed % 4, seed, version);
         for (unsigned n = 0; n < 3000; ++n) {
             history.step();
         }
@@ -324,10 +374,11 @@ TEST_CASE("no interrupt is lost, doubled or invented", "[gic][property]") {
 }
 
 TEST_CASE("every offset and width of the distributor and the redistributors", "[gic][hostile]") {
-    Board b(2);
+    Board b(2, GENERATE(GicVersion::v3, GicVersion::v2));
     for (const unsigned bytes : {1u, 2u, 4u, 8u}) {
         for (std::uint64_t offset = 0; offset < kDistributorBytes; ++offset) {
-            for (const std::uint64_t value : {std::uint64_t{0}, ~std::uint64_t{0}, std::uint64_t{0x5555'5555'aaaa'aaaa}}) {
+            for (const std::uint64_t value :
+                 {std::uint64_t{0}, ~std::uint64_t{0}, std::uint64_t{0x5555'5555'aaaa'aaaa}}) {
                 b.gic->write_distributor({offset, bytes, 1}, truncate(value, bytes), b.kicks);
                 const std::uint64_t back = b.gic->read_distributor({offset, bytes, 1});
                 REQUIRE(truncate(back, bytes) == back);
@@ -349,12 +400,12 @@ TEST_CASE("every offset and width of the distributor and the redistributors", "[
 
 TEST_CASE("identification", "[gic]") {
     Board b(3);
-    CHECK((b.d(0x4) & 0x1f) == 1);           // 64 INTIDs
-    CHECK((b.d(0x4) >> 19 & 0x1f) == 9);     // 10 bits of INTID
-    CHECK((b.d(0x4) & (1u << 17)) == 0);     // no LPIs
-    CHECK((b.d(0xffe8) >> 4) == 3);          // GICv3
+    CHECK((b.d(0x4) & 0x1f) == 1);        // 64 INTIDs
+    CHECK((b.d(0x4) >> 19 & 0x1f) == 9);  // 10 bits of INTID
+    CHECK((b.d(0x4) & (1u << 17)) == 0);  // no LPIs
+    CHECK((b.d(0xffe8) >> 4) == 3);       // GICv3
     CHECK((b.r(0, 0xffe8) >> 4) == 3);
-    CHECK((b.d(0) & 0x50) == 0x50);          // ARE, DS
+    CHECK((b.d(0) & 0x50) == 0x50);  // ARE, DS
     CHECK(b.r(0, 8, 8) == 0);
     CHECK(b.r(1, 8, 8) == 0x0000'0001'0000'0100);
     CHECK(b.r(2, 8, 8) == 0x0000'0002'0000'0210);  // last
@@ -475,4 +526,124 @@ TEST_CASE("all 64 entries at once", "[gic][hostile]") {
     b.gic->forget(0);
     CHECK(b.pages[0]->posted == 0);
     CHECK(b.r(0, kSgiFrame + 0x200) == (~0u & ~(1u << 27)));  // still pending
+}
+
+TEST_CASE("version 2: identification", "[gic][v2]") {
+    Board b(3, GicVersion::v2);
+    CHECK(b.d(0x4) == (1 | 2 << 5));      // 64 INTIDs, three processors, one security state
+    CHECK((b.d(0xfe8) >> 4 & 0xf) == 2);  // GICv2
+    CHECK(b.d(0xffe8) == 0);
+    CHECK(b.d(0x80) == 0);       // Group 0
+    CHECK(b.d(0x6100, 8) == 0);  // no affinity routing
+    b.d_write(0, ~0u);
+    CHECK(b.d(0) == 1);
+    for (VcpuIndex v = 0; v < 3; ++v) {
+        CHECK(b.d(0x800, 4, v) == 0x01010101u << v);  // who am I?
+        CHECK(b.d(0x81f, 1, v) == 1u << v);
+    }
+    b.d_write(0x800, 0x07070707);
+    CHECK(b.d(0x800) == 0x01010101);
+    Board single(1, GicVersion::v2);
+    single.d_write(0x820, ~0u);
+    CHECK(single.d(0x800) == 0);
+    CHECK(single.d(0x820) == 0);
+}
+
+TEST_CASE("version 2: widths, and banks of one's own", "[gic][v2]") {
+    Board b(2, GicVersion::v2);
+    b.d_write(0x820, ~0u);
+    CHECK(b.d(0x820) == 0x03030303);  // of absent processors nothing
+    b.d_write(0x821, 1, 1);
+    CHECK(b.d(0x820) == 0x03030103);
+    CHECK(b.d(0x820, 2) == 0);  // no half-words
+    CHECK(b.d(0x820, 8) == 0);
+    b.d_write(0x100, 0xffff'0000, 4, 1);
+    CHECK(b.d(0x100, 4, 1) == 0xffff'0000);
+    CHECK(b.d(0x100, 4, 0) == 0);
+    b.d_write(0x41d, 0xa7, 1, 1);
+    CHECK(b.d(0x41c, 4, 1) == 0xa000);
+    CHECK(b.d(0x41c, 4, 0) == 0);
+    b.d_write(0xc00, 0, 4, 1);
+    CHECK(b.d(0xc00, 4, 1) == 0xaaaa'aaaa);  // SGIs are edge-triggered
+    b.d_write(0x200, ~0u, 4, 1);             // pending: PPIs, but the timer; SGIs by sender only
+    CHECK(b.d(0x200, 4, 1) == (0xffff'0000u & ~(1u << 27)));
+    b.d_write(0xf20, 0xff, 1, 1);
+    CHECK((b.d(0x200, 4, 1) & 0xffff) == 1);
+    b.d_write(0x280, ~0u, 4, 1);
+    CHECK(b.d(0x200, 4, 1) == 1);
+    b.d_write(0xf10, 0xff, 1, 1);
+    CHECK(b.d(0x200, 4, 1) == 0);
+}
+
+TEST_CASE("version 2: an SPI goes to the first of its targets", "[gic][v2]") {
+    Board b(4, GicVersion::v2);
+    b.d_write(0, 1);
+    b.d_write(0x104, 0xf);
+    b.gic->set_spi(kNoVcpu, 32, true, b.kicks);
+    for (const abi::VcpuPage* page : b.pages) {
+        CHECK(page->posted == 0);  // no target yet
+    }
+    b.d_write(0x820, 0xc, 1);
+    CHECK(b.pages[2]->posted == std::uint64_t{1} << 32);
+    CHECK(b.pages[3]->posted == 0);
+    Board single(1, GicVersion::v2);
+    single.d_write(0, 1);
+    single.d_write(0x104, 1);
+    single.gic->set_spi(kNoVcpu, 32, true, single.kicks);
+    CHECK(single.pages[0]->posted == std::uint64_t{1} << 32);
+}
+
+TEST_CASE("version 2: each sender's SGI comes, one after the other", "[gic][v2]") {
+    Board b(4, GicVersion::v2);
+    b.d_write(0, 1);
+    for (VcpuIndex v = 0; v < 4; ++v) {
+        b.d_write(0x100, 0xffff, 4, v);
+    }
+    const auto word = [](unsigned sgi, unsigned sender) {
+        return sgi | abi::kVirqNotify | sender << abi::kVirqSourceShift;
+    };
+    const std::uint64_t five = 1u << 5;
+    b.d_write(0xf00, 0x2 << 16 | 5, 4, 3);  // from 3 to 1
+    b.d_write(0xf00, 0x2 << 16 | 5, 4, 0);  // and from 0, and once more
+    b.d_write(0xf00, 0x2 << 16 | 5, 4, 0);
+    CHECK(b.pages[1]->virq[5] == word(5, 3));
+    CHECK(b.kicks.exit == 0);           // it is in flight as it should be
+    CHECK(b.d(0xf24, 4, 1) == 0x0900);  // both are pending
+    CHECK(b.d(0xf15, 1, 1) == 0x09);
+    b.pages[1]->posted = 0;
+    b.pages[1]->retired = five;
+    b.gic->before_entry(1, b.kicks);
+    CHECK(b.pages[1]->posted == five);
+    CHECK(b.pages[1]->virq[5] == word(5, 0));
+    b.pages[1]->posted = 0;
+    b.pages[1]->retired = five;
+    b.gic->before_entry(1, b.kicks);
+    CHECK(b.pages[1]->posted == 0);
+    CHECK(b.d(0xf24, 4, 1) == 0);
+
+    // What is in the kernel's hands is taken back when its sender's bit is cleared, and only then.
+    b.d_write(0xf00, 0x2 << 16 | 5, 4, 2);
+    b.d_write(0xf00, 0x2 << 16 | 5, 4, 3);
+    b.pages[1]->posted = 0;
+    b.pages[1]->pending = five;
+    b.d_write(0xf15, 0x08, 1, 1);
+    b.gic->before_entry(1, b.kicks);
+    CHECK(b.pages[1]->recalled == 0);
+    b.d_write(0xf25, 0x02, 1, 1);
+    b.d_write(0xf15, 0x04, 1, 1);
+    b.gic->before_entry(1, b.kicks);
+    CHECK(b.pages[1]->recalled == five);
+    b.pages[1]->recalled = b.pages[1]->pending = 0;
+    b.pages[1]->retired = five;
+    b.gic->before_entry(1, b.kicks);
+    CHECK(b.pages[1]->virq[5] == word(5, 1));
+
+    b.d_write(0xf00, 1 << 24 | 6, 4, 2);     // to all others
+    b.d_write(0xf00, 2 << 24 | 7, 4, 2);     // to oneself
+    b.d_write(0xf00, 3 << 24 | 8, 4, 2);     // reserved
+    b.d_write(0xf00, 0xf0 << 16 | 9, 4, 2);  // to nobody
+    CHECK((b.pages[0]->posted & 0x3c0) == 0x40);
+    CHECK((b.pages[2]->posted & 0x3c0) == 0x80);
+    b.gic->forget(0);
+    CHECK(b.d(0xf24, 4, 0) == 0x040000);  // still pending, with its sender
 }
