@@ -37,7 +37,7 @@ void lose_reference(Slot& slot) {
 
 // No core may use a tag's translations any more, then the space's tables go.
 void destroy_space(Space& space) {
-    machine::forget_space(space);
+    space.kind == abi::SpaceKind::dma ? machine::forget_dma(space) : machine::forget_space(space);
     space.tables.free_all(*space.pool);
 }
 
@@ -109,11 +109,11 @@ bool unmap(Mapping& mapping) {
     while (mapping.done) {  // from the end, so that `done` stays the length of what is mapped
         mapping.done -= space.tables.unmap_step(mapping.at + (mapping.done - kPage));
         if (++steps % kStepsBetweenChecks == 0 && machine::preemption_pending()) {
-            machine::flush_space(space);
+            space.flush();
             return false;
         }
     }
-    machine::flush_space(space);
+    space.flush();
     return true;
 }
 

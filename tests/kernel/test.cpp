@@ -252,6 +252,7 @@ int main() {
     test_tags();
     test_registers();
     test_cores();
+    test_dma();
     test_shared_errors();
     finish();
     return 0;

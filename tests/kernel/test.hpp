@@ -158,5 +158,6 @@ void test_shadow();
 void test_tags();
 void test_registers();
 void test_cores();
+void test_dma();
 
 }  // namespace twain::test

@@ -24,6 +24,8 @@ from twainlib.paths import build_root  # noqa: E402
 CORES = int(os.environ.get("TWAIN_TEST_CORES", "1"))
 LEVEL = int(os.environ.get("TWAIN_TEST_LEVEL", "2"))
 MODEL = os.environ.get("TWAIN_TEST_CPU", "cortex-a57")
+# A device that does DMA, behind an SMMU: not on a machine with one core, so that both are seen.
+SMMU = ("-machine", "iommu=smmuv3", "-device", "edu,addr=1.0")
 LIMIT = 300  # seconds of real time, for a loaded machine
 
 
@@ -39,7 +41,7 @@ def image():
 
 @pytest.fixture(scope="module")
 def lines():
-    command = qemu.command(image(), cpus=CORES, memory="512M", cpu=MODEL, deterministic=True)
+    command = qemu.command(image(), cpus=CORES, memory="512M", cpu=MODEL, deterministic=True, extra=SMMU if CORES > 1 else ())
     if LEVEL == 1:
         command = [word.replace("virtualization=on,", "") for word in command]
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
