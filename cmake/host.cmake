@@ -117,6 +117,7 @@ foreach(file IN LISTS unit_tests)
     add_subdirectory(${dir})
 endforeach()
 add_subdirectory(${PROJECT_SOURCE_DIR}/tests/fuzz)
+add_subdirectory(${PROJECT_SOURCE_DIR}/tests/search)
 
 # What CI looks at besides the tests.
 add_custom_target(tidy

@@ -29,8 +29,10 @@ public:
     // The slot for something new; makes its leaf. Structure lock.
     Result<Slot*> make(u64 index, unsigned argument);
 
-    // The first slot in use from `cursor_` on, for tearing down; nullptr: all are empty. Structure lock.
+    // The first slot in use, for tearing down; nullptr: all are empty. Goes on where it was, as nothing is filled
+    // meanwhile; if something may be, rewind() first. Structure lock.
     Slot* first_used();
+    void rewind() { cursor_ = 0; }
     void free_leaves();
 
 private:

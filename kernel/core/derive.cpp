@@ -37,8 +37,8 @@ Status derive(Slot& source, Slot& target, u8 rights, u64 badge) {
 namespace {
 
 // Goes down to something that nothing was derived from. Everything on the way is marked: it refuses to derive, so
-// what is below it can only get less. Every step leads from an older slot to a newer one (there is no move),
-// so the way ends.
+// its children only get fewer, and, as depth is bounded, so does in the end all that is below it, whatever others do
+// meanwhile. Every step leads from an older slot to a newer one (there is no move), so the way ends.
 Slot& descend(Slot& from) {
     Slot* at = &from;
     for (;;) {
@@ -70,6 +70,7 @@ bool revoke(Slot& slot, bool itself) {
     }
     if (!itself) {
         slot.clear_dying();
+        if (slot.owner() && slot.type() == Type::cspace) slot.object<CSpace>().rewind();  // a removal may have begun
         return true;
     }
     for (;;) {

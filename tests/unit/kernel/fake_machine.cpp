@@ -33,6 +33,7 @@ void serve_request_only(Cpu& cpu) {  // what a core does that waits for the stru
 namespace fake {
 
 Machine& state() { return machine_state; }
+std::span<u64> memory() { return {reinterpret_cast<u64*>(arena), arena_bytes / sizeof(u64)}; }
 
 void reset(CpuId cores, u64 ram) {
     machine_state = Machine{};

@@ -413,6 +413,15 @@ void check_all(CSpace& root) {
 
 namespace {
 
+// How far the tearing down of a capability space has got: what lies behind its leaves, which no one else needs to know.
+u32 cursor(const CSpace& space) {
+    constexpr std::size_t kBehind = CSpace::kLeavesOffset + CSpace::kLeaves * sizeof(void*);
+    static_assert(sizeof(CSpace) == align_up(kBehind + sizeof(u32), alignof(CSpace)));
+    u32 cursor = 0;
+    std::memcpy(&cursor, reinterpret_cast<const char*>(&space) + kBehind, sizeof cursor);
+    return cursor;
+}
+
 class Painter {
 public:
     Painter(const Census& census, Omit omit) : census_(census), omit_(omit) {}
@@ -430,6 +439,7 @@ public:
         for (const Object* object : census_.objects) {
             add(name(object));
             switch (object->type) {
+                case Type::cspace: add(cursor(*static_cast<const CSpace*>(object))); break;
                 case Type::thread: paint(*static_cast<const Thread*>(object)); break;
                 case Type::sched: paint(*static_cast<const Sched*>(object)); break;
                 case Type::endpoint: {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -137,6 +138,9 @@ struct Machine {
     bool mail_while_waiting = false;      // a core whose request is served takes its mail as well
 };
 Machine& state();
+
+// All of the machine's memory, for who saves and restores it.
+std::span<u64> memory();
 
 // Starts anew with `ram` bytes of memory and `cores` cores.
 void reset(CpuId cores, u64 ram);

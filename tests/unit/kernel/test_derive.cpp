@@ -357,4 +357,34 @@ TEST_CASE("device memory: nothing that is RAM") {
     REQUIRE(world.at(41).empty());
 }
 
+TEST_CASE("nothing is put into a capability space that is being removed") {
+    World w;
+    REQUIRE(w.create(Type::cspace, 50).ok());
+    REQUIRE(w.create(Type::endpoint, 51).ok());
+    REQUIRE(w.invoke(50, cs::copy, 2, 51, rights::all).ok());
+    fake::state().preempt = [] { return true; };
+    w.call(*w.root, abi::Sys::invoke, {abi::kRootCSpace, cs::remove, 50});  // one step of it
+    REQUIRE(w.at(50).dying());
+    const Answer answer = w.invoke(50, cs::copy, 1, 51, rights::all);
+    REQUIRE(answer.error() == Error::dying);
+    REQUIRE(answer.argument() == 0);
+    REQUIRE(w.invoke(abi::kRootCSpace, cs::remove, 50).ok());
+    w.check();
+}
+
+TEST_CASE("a capability space whose removal was interrupted by a revocation is removed with all that is in it") {
+    World w;
+    REQUIRE(w.create(Type::cspace, 50).ok());
+    REQUIRE(w.create(Type::endpoint, 51).ok());
+    REQUIRE(w.invoke(50, cs::copy, 2, 51, rights::all).ok());
+    fake::state().preempt = [] { return true; };
+    w.call(*w.root, abi::Sys::invoke, {abi::kRootCSpace, cs::remove, 50});  // one step of it
+    REQUIRE(w.invoke(abi::kRootCSpace, cs::revoke, 50).ok());
+    REQUIRE_FALSE(w.at(50).dying());
+    REQUIRE(w.invoke(50, cs::copy, 1, 51, rights::all).ok());
+    REQUIRE(w.invoke(abi::kRootCSpace, cs::remove, 50).ok());
+    w.check();
+    REQUIRE_FALSE(w.at(51).has_children());
+}
+
 }  // namespace twain::kernel::test

@@ -11,7 +11,8 @@ namespace twain::kernel::test {
 
 World::World(CpuId cores, u64 ram) {
     fake::reset(cores, ram);
-    Pool& pool = *Pool::create(machine::to_virt({fake::kRamBase}), kPoolBytes);
+    const u64 rest = std::min(kPoolBytes, ram / 2);
+    Pool& pool = *Pool::create(machine::to_virt({fake::kRamBase}), rest);
     auto& cspace = *allocate_object<CSpace>(pool);
     auto& space = *allocate_object<Space>(pool);
     auto& sched = *allocate_object<Sched>(pool);
@@ -28,7 +29,6 @@ World::World(CpuId cores, u64 ram) {
     first_capability(pool_slot, slot(abi::kRootSched), sched);
     first_capability(pool_slot, slot(abi::kRootThread), *root);
     slot(abi::kRootSystem).fill(nullptr, Slot::object_head(Type::system, rights::all, &pool), 0, true);
-    const u64 rest = kPoolBytes;
     slot(abi::kRootRam)
         .fill(nullptr, Slot::memory_head(rights::all, {fake::kRamBase + rest}, Capability::kExclusive), ram - rest,
               true);
