@@ -17,15 +17,15 @@ struct Request {
 
 struct Cpu {
     // entry.S and fastpath.S know these by offset.
+    Thread* current;  // nullptr: idle
     Frame* frame;     // where the registers of what runs in user mode belong
     u64 guest_mode;   // nonzero: `frame` is a vCPU state page, and the syndrome of its return is set already
     u64 hazard;       // nonzero: look at the queues before going back to user mode
     u64 fpu_on;       // nonzero: FP registers may be used now without a trap
-    Thread* current;  // nullptr: idle
     CpuId id;
     u32 one;          // with `id`: what Endpoint::core and receivers read as if this core may receive there
-    u64 translation;  // what the translation base register for user mode holds
     u64 generation;   // of tags, see tags.hpp
+    u64 translation;  // what the translation base register for user mode holds
 
     Sched* sched;      // whose budget is being used
     Ticks since;       // from when on

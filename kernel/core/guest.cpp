@@ -42,6 +42,8 @@ bool claim(Vcpu& vcpu, Thread& self) {
     return false;
 }
 
+bool is_here(const Cpu& cpu, const Vcpu& vcpu) { return vcpu.live == cpu.id || vcpu.live == Vcpu::kNowhere; }
+
 void begin(Cpu& cpu, Thread& self, Vcpu& vcpu) {
     self.vcpu = &vcpu;
     self.state = State::guest;
@@ -50,6 +52,14 @@ void begin(Cpu& cpu, Thread& self, Vcpu& vcpu) {
 }
 
 }  // namespace
+
+void run_vcpu(Cpu& cpu, Vcpu& vcpu) {
+    if (!is_here(cpu, vcpu)) [[unlikely]] {
+        sys_vcpu_run(cpu);
+    } else if (claim(vcpu, *cpu.current)) [[likely]] {
+        begin(cpu, *cpu.current, vcpu);
+    }
+}
 
 void sys_vcpu_run(Cpu& cpu) {
     Thread& self = *cpu.current;
@@ -62,7 +72,7 @@ void sys_vcpu_run(Cpu& cpu) {
         return;
     }
     Vcpu& vcpu = cap.object<Vcpu>();
-    if (vcpu.live == cpu.id || vcpu.live == Vcpu::kNowhere) [[likely]] {
+    if (is_here(cpu, vcpu)) {
         if (claim(vcpu, self)) begin(cpu, self, vcpu);
         return;
     }

@@ -33,7 +33,9 @@ public:
 };
 static_assert(sizeof(Vcpu) <= 1024);
 
-void sys_vcpu_run(Cpu& cpu);
+// The system call; and what fastpath.S leaves to be done when it has found the vCPU.
+extern "C" void sys_vcpu_run(Cpu& cpu);
+extern "C" void run_vcpu(Cpu& cpu, Vcpu& vcpu);
 
 // The architecture's. The current thread runs a guest: the core goes into it, or back to process state. Unload: the
 // registers that the core holds of `cpu.loaded` go to memory; on that core, not in guest mode.

@@ -426,24 +426,9 @@ void wait_endpoint(Cpu& cpu, Thread& self, const StructureLock* lock) {
 
 }  // namespace
 
-void sys_wait(Cpu& cpu) {
+void sleep_on(Cpu& cpu, Notification& note) {
     Thread& self = *cpu.current;
-    const Capability cap = self.cspace->load(self.frame.x[0]);
     const Ticks deadline = self.frame.x[1];
-    if (cap.has(Type::endpoint, rights::ep_receive)) {
-        if (!brings_capability(cpu, self)) {
-            wait_endpoint(cpu, self, nullptr);
-            return;
-        }
-        const StructureLock lock;
-        if (cpu.current == &self) wait_endpoint(cpu, self, &lock);
-        return;
-    }
-    if (!cap.has(Type::notification, rights::note_wait)) {
-        self.set_result(lookup_error(cap, Type::notification));
-        return;
-    }
-    Notification& note = cap.object<Notification>();
     Thread* nobody = nullptr;
     if (note.waiter != &self && (self.bound || !__atomic_compare_exchange_n(&note.waiter, &nobody, &self, false,
                                                                             __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))) {
@@ -471,17 +456,32 @@ void sys_wait(Cpu& cpu) {
     block(cpu);
 }
 
+void sys_wait(Cpu& cpu) {
+    Thread& self = *cpu.current;
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (cap.has(Type::endpoint, rights::ep_receive)) {
+        if (!brings_capability(cpu, self)) {
+            wait_endpoint(cpu, self, nullptr);
+            return;
+        }
+        const StructureLock lock;
+        if (cpu.current == &self) wait_endpoint(cpu, self, &lock);
+        return;
+    }
+    if (!cap.has(Type::notification, rights::note_wait)) {
+        self.set_result(lookup_error(cap, Type::notification));
+        return;
+    }
+    sleep_on(cpu, cap.object<Notification>());
+}
+
 void post_mail(Thread& thread) {
     if (__atomic_exchange_n(&thread.knocked, u8{1}, __ATOMIC_ACQ_REL)) return;
     push(machine::cpu(thread.core).knocks, &Thread::knock, thread);
     machine::interrupt(thread.core);
 }
 
-namespace {
-
-inline void set_bits(Cpu& cpu, Notification& note, u64 bits) {
-    __atomic_fetch_or(&note.bits, bits, __ATOMIC_ACQ_REL);
-    machine::barrier();
+void wake_waiter(Cpu& cpu, Notification& note) {
     Thread* waiter = __atomic_load_n(&note.waiter, __ATOMIC_ACQUIRE);
     if (!waiter || !waits_for_bits(*waiter)) return;
     if (waiter->core == cpu.id) {
@@ -491,9 +491,11 @@ inline void set_bits(Cpu& cpu, Notification& note, u64 bits) {
     }
 }
 
-}  // namespace
-
-void signal(Cpu& cpu, Notification& note, u64 bits) { set_bits(cpu, note, bits); }
+void signal(Cpu& cpu, Notification& note, u64 bits) {
+    __atomic_fetch_or(&note.bits, bits, __ATOMIC_ACQ_REL);
+    machine::barrier();
+    wake_waiter(cpu, note);
+}
 
 void sys_signal(Cpu& cpu) {
     Thread& self = *cpu.current;
@@ -503,7 +505,7 @@ void sys_signal(Cpu& cpu) {
         return;
     }
     self.set_result(0);
-    set_bits(cpu, cap.object<Notification>(), cap.badge ? cap.badge : 1);
+    signal(cpu, cap.object<Notification>(), cap.badge ? cap.badge : 1);
 }
 
 void fault(Cpu& cpu, abi::FaultKind kind, u64 syndrome, u64 address) {

@@ -14,6 +14,11 @@ void sys_reply_wait(Cpu& cpu);
 void sys_wait(Cpu& cpu);
 void sys_signal(Cpu& cpu);
 
+// What fastpath.S leaves to be done. A signal's bits are set: wakes the waiter, if there is one. The current thread waits
+// for a notification; frame: the deadline in x1.
+extern "C" void wake_waiter(Cpu& cpu, Notification& note);
+extern "C" void sleep_on(Cpu& cpu, Notification& note);
+
 // Sets bits of a notification and wakes its waiter, wherever that one runs.
 void signal(Cpu& cpu, Notification& note, u64 bits);
 

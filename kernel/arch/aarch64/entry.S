@@ -4,52 +4,11 @@
 // Exceptions. While a process or a guest runs, SP is the address of its Frame (kernel/core/thread.hpp, or the
 // start of a vCPU state page), so registers are stored without a detour. The kernel stack ends at the core's Cpu.
 #include "regime.inc"
-#include "offsets.inc"
+#include "frame.inc"
 
 .macro vector name
     .balign 0x80
     b       \name
-.endm
-
-.macro store_first          // enough to look at the syndrome
-    str     x30, [sp, #240]
-    stp     x28, x29, [sp, #224]
-.endm
-
-.macro store_message
-    stp     x0, x1, [sp, #0]
-    stp     x2, x3, [sp, #16]
-    stp     x4, x5, [sp, #32]
-    stp     x6, x7, [sp, #48]
-.endm
-
-.macro store_destroyed      // what a system call need not keep
-    stp     x8, x9, [sp, #64]
-    stp     x10, x11, [sp, #80]
-    stp     x12, x13, [sp, #96]
-    stp     x14, x15, [sp, #112]
-    stp     x16, x17, [sp, #128]
-    str     x18, [sp, #144]
-.endm
-
-.macro store_saved          // what a function keeps (AAPCS64)
-    str     x19, [sp, #152]
-    stp     x20, x21, [sp, #160]
-    stp     x22, x23, [sp, #176]
-    stp     x24, x25, [sp, #192]
-    stp     x26, x27, [sp, #208]
-.endm
-
-.macro store_kept
-    store_saved
-    mrs     x20, sp_el0
-    mrs     x21, ELR_ELx
-    mrs     x22, SPSR_ELx
-    mrs     x19, CPU_ELx
-    str     x20, [sp, #FRAME_SP]
-    stp     x21, x22, [sp, #FRAME_PC]
-    mov     sp, x19
-    mov     x0, x19
 .endm
 
     .section .text.vectors, "ax"
@@ -64,56 +23,79 @@ vectors:
     vector  kernel_fault
     vector  kernel_fault
     vector  kernel_fault
-    vector  user_sync           // from processes and guests, AArch64
-    vector  user_irq
-    vector  user_irq
-    vector  user_serror
-    vector  user_aarch32        // AArch32: no space is ever made for it
-    vector  user_aarch32
-    vector  user_aarch32
-    vector  user_aarch32
 
-    .balign 64
-user_sync:
+    .org    vectors + 0x400     // synchronous, from processes and guests, AArch64
     store_first
     mrs     x28, ESR_ELx
     mov     w29, #0x56000000    // SVC #0 of AArch64
-    sub     w29, w28, w29
+    subs    w29, w28, w29
+    b.eq    fast_call
     cmp     w29, #1
-    b.lo    fast_call
     b.eq    fast_reply_wait
-    lsr     w29, w28, #24
+    cmp     w29, #4
+    b.eq    fast_vcpu_run
+    b.hi    1f
+    cmp     w29, #3
+    b.eq    fast_signal
+    b       fast_wait
+1:  lsr     w29, w28, #24
     cmp     w29, #0x56
-    b.ne    1f
-    .global slow_syscall
-slow_syscall:
-    store_message
-    store_kept
-    and     x1, x28, #0xffff
-    bl      handle_syscall
-    b       return_to_user
-1:  store_message
-    store_destroyed
-    store_kept
-    mov     x1, x28
-    bl      handle_trap
-    b       return_to_user
+    b.ne    user_trap
+    b       slow_syscall
 
+    .org    vectors + 0x480
 user_irq:
     store_first
     store_message
     store_destroyed
     store_kept
+    kernel_stack
     bl      handle_interrupts
     b       return_to_user
 
+    .org    vectors + 0x500
+    vector  user_irq            // FIQ
+    vector  user_serror
+    vector  user_serror         // AArch32: no space is ever made for it
+    vector  user_serror
+    vector  user_serror
+    vector  user_serror
+
+    .balign 64
+    .global slow_syscall
+slow_syscall:
+    store_message
+    store_kept
+    mov     x20, sp
+    kernel_stack
+    and     x1, x28, #0xffff
+    bl      handle_syscall
+
+// The way back of a system call, x19 = Cpu and x20 = the frame of who made it. If that goes on, what C++ keeps is its own
+// still, and so are SP, PC and PSTATE.
+    .global syscall_return
+syscall_return:
+    ldr     x2, [x19, #CPU_HAZARD]
+    ldr     x0, [x19, #CPU_FRAME]
+    cmp     x0, x20
+    ccmp    x2, #0, #0, eq
+    b.ne    return_to_user
+    mov     sp, x0
+    load_destroyed
+    ldr     x20, [sp, #160]
+    ldp     x28, x29, [sp, #224]
+    ldr     x30, [sp, #240]
+    load_message
+    leave
+
 user_serror:
-user_aarch32:
     store_first
+    mrs     x28, ESR_ELx
+user_trap:
     store_message
     store_destroyed
-    mrs     x28, ESR_ELx
     store_kept
+    kernel_stack
     mov     x1, x28
     bl      handle_trap
     b       return_to_user
@@ -128,35 +110,20 @@ enter_user:                     // x0 = Cpu; first entry of a core
     .global return_to_user
 return_to_user:                 // x19 = Cpu
     ldr     x2, [x19, #CPU_HAZARD]
-    ldp     x0, x1, [x19]       // frame, guest_mode
+    ldp     x0, x1, [x19, #CPU_FRAME]   // and guest_mode
     cbnz    x2, 2b
     guest_return x1
     mov     sp, x0
-    ldr     x4, [x0, #FRAME_SP]
-    ldp     x2, x3, [x0, #FRAME_PC]
+    ldp     x30, x4, [sp, #240]
     msr     sp_el0, x4
     cbnz    x1, 3f              // of a guest, its entry has checked and set the two
+    ldp     x2, x3, [sp, #FRAME_PC]
     msr     ELR_ELx, x2
     msr     SPSR_ELx, x3
-3:  ldp     x8, x9, [x0, #64]
-    ldp     x10, x11, [x0, #80]
-    ldp     x12, x13, [x0, #96]
-    ldp     x14, x15, [x0, #112]
-    ldp     x16, x17, [x0, #128]
-    ldp     x18, x19, [x0, #144]
-    ldp     x20, x21, [x0, #160]
-    ldp     x22, x23, [x0, #176]
-    ldp     x24, x25, [x0, #192]
-    ldp     x26, x27, [x0, #208]
-    ldp     x28, x29, [x0, #224]
-    ldr     x30, [x0, #240]
-    ldp     x2, x3, [x0, #16]
-    ldp     x4, x5, [x0, #32]
-    ldp     x6, x7, [x0, #48]
-    ldp     x0, x1, [x0, #0]
-    eret
-    dsb     nsh                 // nothing behind ERET is speculated
-    isb
+3:  load_destroyed
+    load_kept
+    load_message
+    leave
 
 // An exception in the kernel: a bug. The stack may be what is broken, so a new one is taken, with a Frame at its top.
 kernel_fault:

@@ -17,7 +17,7 @@ from ..session import Session
 
 SOURCE = ROOT / "tools" / "bench" / "counter.c"
 MODEL = "cortex-a57"
-LIMIT = 300.0
+LIMIT = 120.0
 
 
 def build_plugin(directory):
