@@ -21,7 +21,7 @@ set_target_properties(z PROPERTIES IMPORTED_LOCATION ${TWAIN_PACKAGES_arm64}/usr
 target_include_directories(z SYSTEM INTERFACE ${TWAIN_PACKAGES_arm64}/usr/include)
 
 foreach(dir IN ITEMS
-        kernel libs/rt libs/sys libs/ring drivers/pl011 system/loader system/console system/init vmm
+        kernel libs/rt libs/sys libs/ring libs/random drivers/pl011 system/loader system/console system/init vmm
         tests/kernel tests/loader tests/probe tools/bench/kernel)
     if(EXISTS ${PROJECT_SOURCE_DIR}/${dir}/CMakeLists.txt)
         add_subdirectory(${dir})

@@ -85,25 +85,6 @@ std::span<const std::byte> file(std::string_view name, std::string_view size_key
     return {reinterpret_cast<const std::byte*>(region->address), bytes < region->bytes ? bytes : region->bytes};
 }
 
-// What there is to be had without a source of entropy: a secret handed in by setting `seed`, and when we run. Only the
-// former makes it worth offering to the guest as a random number generator.
-std::size_t gather_seed(std::span<std::uint8_t> seed, bool& trusted) {
-    const std::string_view given = rt::setting("seed");
-    trusted = given.size() >= 32;
-    std::size_t n = 0;
-    for (const char c : given) {
-        if (n < seed.size() - 16) {
-            seed[n++] = static_cast<std::uint8_t>(c);
-        }
-    }
-    const std::uint64_t times[2] = {sys::now(), number("vcpus", 1) ^ reinterpret_cast<std::uint64_t>(given.data())};
-    std::memcpy(seed.data() + n, times, sizeof times);
-    for (const char c : rt::process_name()) {
-        seed[n] = static_cast<std::uint8_t>(seed[n] * 31 + static_cast<std::uint8_t>(c));
-    }
-    return n + sizeof times;
-}
-
 void run_vcpu(void* argument) {
     VcpuThread& t = *static_cast<VcpuThread*>(argument);
     if (t.shadow != nullptr) {
@@ -199,8 +180,7 @@ ShadowGuest<NativePlatform>& make_shadow(NativeMachine& machine, NativePlatform&
     config.initrd = file("initrd", "initrd.bytes");
     config.command_line = rt::setting("cmdline");
     config.ticks_per_second = sys::ticks_per_second();
-    std::array<std::uint8_t, 128> seed{};
-    config.seed = {seed.data(), gather_seed(seed, config.seed_trusted)};
+    config.seed = rt::seed();
     if (const std::optional<rt::Region> stats = rt::find_region("stats"); stats && stats->bytes >= sizeof(Stats)) {
         config.stats = reinterpret_cast<Stats*>(stats->address);
     }

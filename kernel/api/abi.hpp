@@ -400,7 +400,7 @@ static_assert(sizeof(VcpuPage) <= 4096);
 // Boot information: written by the loader, read by the kernel, mapped read-only into the root task at
 // kBootInfoAddress. All addresses are physical.
 inline constexpr std::uint64_t kBootMagic = 0x3149424e49415754;  // "TWAINBI1"
-inline constexpr unsigned kMaxCores = 8, kMaxRam = 4, kMaxModules = 32, kMaxSegments = 4;
+inline constexpr unsigned kMaxCores = 8, kMaxRam = 4, kMaxModules = 32, kMaxSegments = 4, kMaxSeed = 32;
 inline constexpr std::uint64_t kBootInfoAddress = 0x1000;  // in the root task
 inline constexpr std::uint64_t kRootStackTop = 0x4000'0000, kRootStackBytes = 0x10000;
 
@@ -457,6 +457,8 @@ struct BootInfo {
     std::uint32_t root_count;
     std::uint32_t module_count;
     Module modules[kMaxModules];
+    std::uint64_t seed_bytes;  // 0: the machine's firmware offers no random numbers
+    std::uint8_t seed[kMaxSeed];
 };
 static_assert(sizeof(BootInfo) <= 4096);
 

@@ -69,4 +69,10 @@ std::string_view process_name() {
     return env != nullptr ? std::string_view{text(*env, env->process_name)} : std::string_view{"root"};
 }
 
+std::span<const std::uint8_t> seed() {
+    const EnvHeader* env = header();
+    return env != nullptr && env->seed_bytes <= sizeof env->seed ? std::span{env->seed, env->seed_bytes}
+                                                                  : std::span<const std::uint8_t>{};
+}
+
 }  // namespace twain::rt

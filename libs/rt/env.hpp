@@ -27,6 +27,9 @@ struct EnvHeader {
     std::uint32_t bytes;         // of the whole environment
     std::uint32_t process_name;  // string offset
     std::uint32_t system_name;
+    std::uint32_t seed_bytes;  // 0: there is no source of random numbers
+    std::uint32_t reserved;
+    std::uint8_t seed[32];  // drawn for this life of this process, and for nobody else
     // EnvEntry entries[count] follow
 };
 inline constexpr std::uint64_t kEnvMagic = 0x31564e454e415754;  // "TWANENV1"
@@ -43,5 +46,6 @@ Region region(std::string_view name);  // panics with the name if there is none
 std::optional<Region> find_region(std::string_view name);
 std::string_view setting(std::string_view key, std::string_view otherwise = {});
 std::string_view process_name();
+std::span<const std::uint8_t> seed();  // empty: there is no source of random numbers
 
 }  // namespace twain::rt

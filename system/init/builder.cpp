@@ -34,7 +34,12 @@ ImageLayout image_layout(const tables::System& system, const tables::Process& pr
 }
 
 Builder::Builder(const tables::System& system, const abi::BootInfo& boot, Windows windows)
-    : system_(system), boot_(boot), windows_(windows), stock_(Splitter{this}) {}
+    : system_(system),
+      boot_(boot),
+      windows_(windows),
+      stock_(Splitter{this}),
+      random_({boot.seed, boot.seed_bytes < abi::kMaxSeed ? boot.seed_bytes : abi::kMaxSeed},
+              boot.seed_bytes >= abi::kMaxSeed) {}
 
 // --- once ------------------------------------------------------------------------------------
 

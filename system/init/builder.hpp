@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "kernel/api/abi.hpp"
+#include "random/random.hpp"
 #include "sys/handle.hpp"
 #include "system/init/stock.hpp"
 #include "system/init/tables.hpp"
@@ -168,6 +169,7 @@ private:
     Stock<Splitter> stock_;
     abi::Slot next_slot_ = kFirstDynamic;
     sys::Status last_;
+    Random random_;  // of which each process gets its own seed
     bool window_open_ = false;
     bool file_open_ = false;
     std::uint64_t frequency_ = 0;

@@ -2,6 +2,7 @@
 // Copyright The Twain authors
 #include "system/init/environment.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 
@@ -42,7 +43,8 @@ std::size_t environment_bytes(const tables::System& system, const tables::Proces
     return bytes;
 }
 
-bool write_environment(std::span<char> page, const tables::System& system, const tables::Process& process) {
+bool write_environment(std::span<char> page, const tables::System& system, const tables::Process& process,
+                       std::span<const std::uint8_t> seed) {
     const std::size_t bytes = environment_bytes(system, process);
     if (bytes > page.size()) {
         return false;
@@ -64,6 +66,8 @@ bool write_environment(std::span<char> page, const tables::System& system, const
     header.bytes = static_cast<std::uint32_t>(bytes);
     header.process_name = string(process.name);
     header.system_name = string(system.name);
+    header.seed_bytes = static_cast<std::uint32_t>(std::min(seed.size(), sizeof header.seed));
+    std::copy_n(seed.begin(), header.seed_bytes, header.seed);
     std::memcpy(page.data(), &header, sizeof header);
 
     std::size_t at = sizeof header;

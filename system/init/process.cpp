@@ -64,7 +64,10 @@ Failure Builder::load(Index process) {
     std::memset(image, 0, piece.bytes);
     Failure failure = copy_segments(p, image);
     const ImageLayout layout = image_layout(system_, p);
-    if (!failure && !write_environment({image + layout.environment, layout.environment_bytes}, system_, p)) {
+    std::array<std::uint8_t, abi::kMaxSeed> seed{};
+    random_.fill(seed);
+    const auto drawn = std::span{seed}.first(random_.trusted() ? seed.size() : 0);
+    if (!failure && !write_environment({image + layout.environment, layout.environment_bytes}, system_, p, drawn)) {
         failure = {"writing the environment of", p.name, sys::Status{abi::Error::bad_arg}};
     }
     unmap_window();

@@ -2,6 +2,8 @@
 // Copyright The Twain authors
 #include "loader/boot_info.hpp"
 
+#include <algorithm>
+
 namespace twain::loader {
 namespace {
 
@@ -83,6 +85,9 @@ const char* fill_boot_info(const Packed& packed, const PackedKernel& kernel, con
         }
         info.modules[i].phys = base + module.offset;
         info.modules[i].bytes = module.bytes;
+    }
+    for (const std::uint8_t byte : machine.seed.first(std::min<std::size_t>(machine.seed.size(), abi::kMaxSeed))) {
+        info.seed[info.seed_bytes++] = byte;
     }
     return nullptr;
 }

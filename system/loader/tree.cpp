@@ -195,6 +195,15 @@ void read_bootargs(const void* tree, Machine& machine) {
     }
 }
 
+// Devicetree schema chosen.yaml: bytes that the firmware drew for whoever it starts.
+void read_seed(const void* tree, Machine& machine) {
+    int bytes = 0;
+    const void* seed = fdt_getprop(tree, fdt_path_offset(tree, "/chosen"), "rng-seed", &bytes);
+    if (seed != nullptr && bytes > 0) {
+        machine.seed = {static_cast<const std::uint8_t*>(seed), static_cast<std::size_t>(bytes)};
+    }
+}
+
 }  // namespace
 
 const char* check_tree(const void* tree, std::size_t limit) {
@@ -249,6 +258,7 @@ const char* read_tree(const void* tree, std::uint64_t boot_mpidr, Machine& machi
     read_smmu(tree, machine);
     read_uart(tree, machine);
     read_bootargs(tree, machine);
+    read_seed(tree, machine);
     return problem;
 }
 

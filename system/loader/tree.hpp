@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernel/api/abi.hpp"
 #include "loader/range_set.hpp"
@@ -36,6 +37,7 @@ struct Machine {
     std::uint32_t uart_intid = 0;
     Conduit psci = Conduit::none;
     std::uint32_t flags = 0;  // BootInfo::flags that the bootargs ask for
+    std::span<const std::uint8_t> seed;  // /chosen/rng-seed; points into the tree
 };
 
 inline constexpr std::size_t kMaxTree = 2 << 20;  // booting.rst: a device tree has at most 2 MB

@@ -67,6 +67,7 @@ void fake_main(const twain::abi::BootInfo* info, std::uint64_t level, std::uint6
     tell.line("uart_intid", info->uart_intid);
     tell.line("psci", info->psci_conduit);
     tell.line("flags", info->flags);
+    tell.line("seed_bytes", info->seed_bytes);
     tell.range("image", info->image);
     tell.range("kernel", info->kernel);
     tell.range("archive", info->archive);

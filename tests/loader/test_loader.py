@@ -28,6 +28,7 @@ def test_machines(machine, level, conduit, gic, cores, memory, cpu):
     assert told["core"] == [[n] for n in range(cores)]
     assert told["gic"] == [[gic]]
     assert told["psci"] == [[conduit]]
+    assert told["seed_bytes"] == [[32]]
     assert told["gicd"] == [[0x8000000, 0x10000]]
     assert told["uart"] == [[0x9000000, 0x1000]] and told["uart_intid"] == [[33]]
     assert (told["timer_virt"], told["timer_phys"], told["timer_hyp"]) == ([[27]], [[30]], [[26]])

@@ -47,12 +47,8 @@ void probe_firmware() {
         return x0;
     }() == 0x1'0001, 0);
     const u64 trng = hvc(0x8400'0050).x0;
-    if (low(trng) == error(-1)) {
-        result("no TRNG offered, none there", low(hvc(0xc400'0053, 64).x0) == error(-1), 0);
-    } else {
-        const Answer one = hvc(0xc400'0053, 192), two = hvc(0xc400'0053, 192);
-        result("TRNG", trng == 0x1'0000 && one.x0 == 0 && one.x3 != two.x3, trng);
-    }
+    const Answer one = hvc(0xc400'0053, 192), two = hvc(0xc400'0053, 192);
+    result("TRNG", trng == 0x1'0000 && one.x0 == 0 && one.x3 != two.x3, trng);
 }
 
 }  // namespace probe

@@ -26,7 +26,7 @@ void probe_timers() {
     virtual_timer(0);
     result("virtual timer in the past", wait_for(27), i.seen);
     i.seen = 0;
-    virtual_timer(~u64{0} >> 1);  // QEMU 7.2 itself hangs where compare value and offset wrap
+    virtual_timer(~u64{0});
     result("virtual timer at the maximum", !wait_for(27, 10'000), i.seen);
     stop_virtual_timer();
     u32 before = i.count;

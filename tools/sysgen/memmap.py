@@ -17,7 +17,7 @@ from .units import BLOCK, PAGE, round_up, size_text
 _LOAD_OFFSET = BLOCK  # QEMU puts an arm64 Image 2 MB above the start of RAM
 _KERNEL_BYTES = 4 << 20  # loader, kernel and its data, rounded up
 _SYSTEM_POOL_BYTES = 1 << 20  # init's pool, for what two processes share
-_ENV_HEADER, _ENV_ENTRY = 32, 24
+_ENV_HEADER, _ENV_ENTRY = 72, 24
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 # Copyright The Twain authors
 """From a system description to a bootable image: guest images, then CMake and Ninja."""
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -14,7 +16,7 @@ from pathlib import Path
 from . import aptroot, images, system
 from .errors import Exit, TwainError
 from .paths import ROOT, build_root, images_dir, own_directory, short, system_dir
-from .progress import stage
+from .progress import say, stage
 
 
 @dataclass
@@ -55,19 +57,31 @@ def make(config, cpus=None, debug=False, warnings=True):
     with stage(f"checking {system.shown(config)}") as note:
         info = system.load(config, cpus, warnings=warnings)
         note.text = f"{len(info.guests)} guests, {info.cpus} cores"
-    records = make_images(info)
-    own_directory(build_root())
-    directory = system_dir(info.name)
-    directory.mkdir(parents=True, exist_ok=True)
-    log = directory / "build.log"
-    with stage(f"building {info.name} ({preset(debug)})"):
-        configure(config, cpus, debug, log)
-        compile_(debug, log, ["image"])
+    with alone():
+        records = make_images(info)
+        directory = system_dir(info.name)
+        directory.mkdir(parents=True, exist_ok=True)
+        log = directory / "build.log"
+        with stage(f"building {info.name} ({preset(debug)})"):
+            configure(config, cpus, debug, log)
+            compile_(debug, log, ["image"])
     image = directory / "image.bin"
     if not image.is_file():
         raise TwainError(Exit.BUILD, f"the build made no {short(image)}", hint=f"the log is {short(log)}")
     info.table = json.loads((directory / "system.json").read_text())
     return Built(info, image, directory, records)
+
+
+@contextlib.contextmanager
+def alone():
+    """One build at a time: CMake's directory is configured for one system after the other."""
+    with open(own_directory(build_root()) / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another build is under way here: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def make_images(info, refresh=False):

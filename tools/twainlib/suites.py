@@ -65,7 +65,7 @@ def run(options):
 def _host(state):
     """Catch2 under the sanitizers."""
     log = state.directory / "host.log"
-    with stage("building the host tests"):
+    with build.alone(), stage("building the host tests"):
         build.configure(system.default_config(), None, False, log)
         build.compile_(False, log, ["all"])
     report = state.directory / "host.xml"

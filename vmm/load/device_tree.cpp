@@ -107,8 +107,10 @@ void chosen(Writer& w, const TreeInput& in, const UnitName& uart) {
             w.words("linux,initrd-start", in.initrd.value);
             w.words("linux,initrd-end", in.initrd.value + in.initrd_bytes);
         }
-        w.words("kaslr-seed", in.kaslr_seed);
-        w.bytes("rng-seed", in.rng_seed.data(), in.rng_seed.size());
+        if (!in.rng_seed.empty()) {
+            w.words("kaslr-seed", in.kaslr_seed);
+            w.bytes("rng-seed", in.rng_seed.data(), in.rng_seed.size());
+        }
     });
 }
 

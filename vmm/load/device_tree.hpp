@@ -32,8 +32,9 @@ struct TreeInput {
     std::string_view command_line;
     Ipa initrd;
     std::uint64_t initrd_bytes = 0;  // 0: none
-    std::uint64_t kaslr_seed = 0;
+    // Empty: neither is in the tree. Linux counts both as true randomness.
     std::span<const std::uint8_t> rng_seed;
+    std::uint64_t kaslr_seed = 0;
 };
 
 // The tree's size in bytes; 0: it does not fit into `out`.

@@ -34,8 +34,7 @@ struct MachineConfig {
     std::span<const std::byte> kernel;
     std::span<const std::byte> initrd;
     std::string_view command_line;
-    std::span<const std::uint8_t> seed;
-    bool seed_trusted = false;
+    std::span<const std::uint8_t> seed;  // empty: nobody vouches for random numbers, so the guest is offered none
     std::uint64_t ticks_per_second = 62'500'000;
     CpuFeatures cpu;
     GicVersion gic = GicVersion::v3;  // version 2: the virtual CPU interface is mapped at board.cpu_interface
@@ -62,7 +61,7 @@ public:
           memory_(config.board.ram, config.ram, config.ram_bytes),
           ids_(config.cpu, config.gic == GicVersion::v3),
           stats_(config.stats != nullptr ? *config.stats : own_stats_),
-          random_(config.seed, config.seed_trusted),
+          random_(config.seed, !config.seed.empty()),
           gic_(config.pages, config.gic),
           uart_(config.ticks_per_second / 5),
           firmware_(power_, memory_, static_cast<unsigned>(config.pages.size())) {
@@ -73,7 +72,7 @@ public:
             vcpu_[v].page = config.pages[v];
             vcpu_[v].counters = &stats_.vcpu[v];
             const std::uint64_t seed[4] = {random_.next(), random_.next(), random_.next(), random_.next()};
-            vcpu_[v].random = Random({reinterpret_cast<const std::uint8_t*>(seed), sizeof seed}, config.seed_trusted);
+            vcpu_[v].random = Random({reinterpret_cast<const std::uint8_t*>(seed), sizeof seed}, random_.trusted());
         }
         if (config.gic == GicVersion::v3) {
             (void)bus_.attach("gicd", config.board.distributor, kDistributorBytes, distributor_);
@@ -100,10 +99,11 @@ public:
         gic_.reset();
         uart_.reset();
         uart_line_ = false;
-        const std::uint64_t now = platform_.now();
         for (Vcpu& v : vcpus_span()) {
             v.registers = {};
-            v.page->cntvoff = now;  // the guest's virtual counter begins at zero
+            // The guest's counter is the machine's. With an offset, a compare value close to 2^64 would wrap: QEMU before
+            // 8.2 then never does anything else again, and a guest could stop the whole machine.
+            v.page->cntvoff = 0;
             power_.set_off(v.index);
         }
         (void)power_.request_on(0, {entry_.value, tree_.value});
@@ -473,8 +473,10 @@ private:
         in.command_line = config_.command_line;
         in.initrd = config_.board.ram + at.initrd;
         in.initrd_bytes = config_.initrd.size();
-        in.kaslr_seed = random_.next();
-        in.rng_seed = rng_seed;
+        if (random_.trusted()) {
+            in.kaslr_seed = random_.next();
+            in.rng_seed = rng_seed;
+        }
         if (make_device_tree(in, {reinterpret_cast<std::byte*>(ram + at.tree), kTreeBytes}) == 0) {
             return LoadError::tree_too_big;
         }

@@ -12,7 +12,7 @@
 #include "kernel/api/abi.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/psci/power.hpp"
-#include "vmm/psci/random.hpp"
+#include "random/random.hpp"
 #include "vmm/types.hpp"
 
 namespace twain::vmm {

@@ -97,6 +97,9 @@ TEST_CASE("boot information: offsets become addresses") {
     machine.psci = Conduit::hvc;
     machine.gic.version = 2;
     machine.gic.virtual_cpu = {0x804'0000, 0x2000};
+    std::uint8_t seed[abi::kMaxSeed + 8] = {};
+    seed[abi::kMaxSeed - 1] = 7;
+    machine.seed = seed;
     abi::BootInfo info;
     std::memset(&info, 0xa5, sizeof info);
     REQUIRE(fill_boot_info(image, image.kernels[1], machine, 0x4020'0000, info) == nullptr);
@@ -121,6 +124,8 @@ TEST_CASE("boot information: offsets become addresses") {
     CHECK(info.psci_conduit == 2);
     CHECK(info.gicv.base == 0x804'0000);
     CHECK(info.flags == 3);
+    CHECK(info.seed_bytes == abi::kMaxSeed);
+    CHECK(info.seed[abi::kMaxSeed - 1] == 7);
 }
 
 TEST_CASE("boot information: an image outside RAM, or across a hole, is refused") {

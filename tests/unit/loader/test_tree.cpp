@@ -195,6 +195,20 @@ TEST_CASE("words of the boot arguments") {
     CHECK(flags("") == 0);
 }
 
+TEST_CASE("random bytes that the firmware drew, or none") {
+    Tree tree{"virt-gic3-el2.dtb"};
+    CHECK(read(tree).seed.empty());
+    tree.set("/chosen", "rng-seed", {0x01020304, 0x05060708});
+    const auto machine = read(tree);
+    REQUIRE(machine.seed.size() == 8);
+    CHECK(machine.seed[7] == 8);
+    SECTION("no seed") {
+        tree.edit([](void* fdt) { REQUIRE(fdt_delprop(fdt, fdt_path_offset(fdt, "/chosen"), "rng-seed") == 0); });
+    }
+    SECTION("no /chosen") { tree.remove("/chosen"); }
+    CHECK(read(tree).seed.empty());
+}
+
 TEST_CASE("timer interrupts go by name where there are names") {
     Tree tree{"virt-gic3-el2.dtb"};
     tree.edit([](void* fdt) {

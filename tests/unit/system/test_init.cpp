@@ -330,6 +330,37 @@ TEST_CASE("init: loads programs, zeroes what was there, writes the environment")
     }
 }
 
+TEST_CASE("init: each process gets random bytes of its own, and others in its next life") {
+    const auto seed = [](World& w, Builder& builder, tables::Index process) {
+        const fake::Cap environment = w.cap(builder.mapping_slot(process, 3));
+        const auto& header = *reinterpret_cast<const rt::EnvHeader*>(w.kernel.physical(environment.base));
+        return std::string(reinterpret_cast<const char*>(header.seed), header.seed_bytes);
+    };
+    World w;
+    SECTION("the firmware drew some") {
+        w.boot.seed_bytes = abi::kMaxSeed;
+        w.boot.seed[5] = 0x55;
+        Builder builder{w.system, w.boot, w.windows};
+        REQUIRE_FALSE(builder.create_system());
+        std::set<std::string> seen;
+        for (unsigned round = 0; round < 3; ++round) {
+            for (const tables::Index p : {tables::Index{0}, tables::Index{1}}) {
+                REQUIRE_FALSE(builder.build(p));
+                CHECK(seed(w, builder, p).size() == 32);
+                CHECK(seen.insert(seed(w, builder, p)).second);
+                REQUIRE_FALSE(builder.dismantle(p));
+            }
+        }
+    }
+    SECTION("too few to be worth anything") {
+        w.boot.seed_bytes = 8;
+        Builder builder{w.system, w.boot, w.windows};
+        REQUIRE_FALSE(builder.create_system());
+        REQUIRE_FALSE(builder.build(1));
+        CHECK(seed(w, builder, 1).empty());
+    }
+}
+
 TEST_CASE("init: private memory is nobody else's") {
     World w;
     Builder builder{w.system, w.boot, w.windows};

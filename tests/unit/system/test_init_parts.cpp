@@ -106,11 +106,13 @@ TEST_CASE("environment: what is written can be found again") {
     std::vector<std::uint64_t> page((bytes + 7) / 8);
     char* raw = reinterpret_cast<char*>(page.data());
     CHECK_FALSE(write_environment({raw, bytes - 1}, system, process));
-    REQUIRE(write_environment({raw, bytes}, system, process));
+    constexpr std::uint8_t kSeed[40] = {1, 2, 3};
+    REQUIRE(write_environment({raw, bytes}, system, process, kSeed));
     const auto* header = reinterpret_cast<const rt::EnvHeader*>(raw);
     CHECK(header->magic == rt::kEnvMagic);
     CHECK(header->bytes == bytes);
     REQUIRE(header->count == 5);
+    CHECK((header->seed_bytes == 32 && header->seed[2] == 3));
     CHECK(std::string(raw + header->process_name) == "uart");
     CHECK(std::string(raw + header->system_name) == "two");
     const auto* entries = reinterpret_cast<const rt::EnvEntry*>(header + 1);

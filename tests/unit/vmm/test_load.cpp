@@ -146,6 +146,13 @@ TEST_CASE("the device tree says what Linux asks", "[load]") {
     CHECK(cells("/chosen", "linux,initrd-end") == Cells{0, 0x4220'1234});
     CHECK(cells("/chosen", "kaslr-seed") == Cells{0, 42});
     CHECK(cells("/chosen", "rng-seed").size() == 16);
+    TreeInput unseeded = in;  // nobody vouches for random numbers: the guest must not count on them
+    unseeded.rng_seed = {};
+    std::vector<std::byte> plain(kTreeBytes);
+    REQUIRE(make_device_tree(unseeded, plain) != 0);
+    const int bare = fdt_path_offset(plain.data(), "/chosen");
+    CHECK(fdt_getprop(plain.data(), bare, "rng-seed", nullptr) == nullptr);
+    CHECK(fdt_getprop(plain.data(), bare, "kaslr-seed", nullptr) == nullptr);
     CHECK(cells("/memory@40000000", "reg") == Cells{0, 0x4000'0000, 0, 0x1000'0000});
     CHECK(cells("/cpus/cpu@1", "reg") == Cells{1});
     CHECK(text("/cpus/cpu@1", "enable-method") == "psci");

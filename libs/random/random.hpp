@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <span>
 
-namespace twain::vmm {
+namespace twain {
 
 class Random {
 public:
@@ -32,4 +32,4 @@ private:
     bool trusted_ = false;
 };
 
-}  // namespace twain::vmm
+}  // namespace twain

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
-#include "vmm/psci/random.hpp"
+#include "random/random.hpp"
 
 #include <bit>
 
-namespace twain::vmm {
+namespace twain {
 namespace {
 
 using Block = std::array<std::uint32_t, 16>;
@@ -89,4 +89,4 @@ void Random::fill(std::span<std::uint8_t> out) {
     }
 }
 
-}  // namespace twain::vmm
+}  // namespace twain
