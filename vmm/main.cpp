@@ -150,7 +150,8 @@ void map_guest(abi::Slot memory, std::uint64_t offset, Ipa at, std::uint64_t byt
 }
 
 // Where the kernel is at EL1: the guest space gets what its kernel needs at EL0, behind the guest's memory.
-ShadowGuest<NativePlatform>& make_shadow(NativeMachine& machine, NativePlatform& platform, const MachineConfig& config) {
+ShadowGuest<NativePlatform>& make_shadow(NativeMachine& machine, NativePlatform& platform,
+                                         const MachineConfig& config) {
     const rt::Region text = rt::region("guest.text");
     if (text.bytes < TextCopies::kBytes) {
         rt::panic("region guest.text");
@@ -159,7 +160,8 @@ ShadowGuest<NativePlatform>& make_shadow(NativeMachine& machine, NativePlatform&
     map.text = reinterpret_cast<void*>(text.address);
     map.text_at = config.board.ram + config.ram_bytes;
     map.shared_at = map.text_at + TextCopies::kBytes;
-    map_guest(rt::slot("guest.text"), 0, map.text_at, TextCopies::kBytes, abi::rights::mem_read | abi::rights::mem_exec);
+    map_guest(rt::slot("guest.text"), 0, map.text_at, TextCopies::kBytes,
+              abi::rights::mem_read | abi::rights::mem_exec);
     for (VcpuIndex v = 0; v < machine.vcpus(); ++v) {
         map_guest(rt::slot(VcpuName(v, ".page").view()), 4096, map.shared_at + v * 4096, 4096,
                   abi::rights::mem_read | abi::rights::mem_write);
@@ -184,7 +186,8 @@ ShadowGuest<NativePlatform>& make_shadow(NativeMachine& machine, NativePlatform&
     if (const std::optional<rt::Region> stats = rt::find_region("stats"); stats && stats->bytes >= sizeof(Stats)) {
         config.stats = reinterpret_cast<Stats*>(stats->address);
     }
-    map_guest(rt::slot("guest.ram"), 0, config.board.ram, ram.bytes, abi::rights::mem_read | abi::rights::mem_write | abi::rights::mem_exec);
+    map_guest(rt::slot("guest.ram"), 0, config.board.ram, ram.bytes,
+              abi::rights::mem_read | abi::rights::mem_write | abi::rights::mem_exec);
 
     if (pages[0]->gic == 2) {  // the processors' virtual CPU interfaces are memory
         config.gic = GicVersion::v2;

@@ -72,7 +72,7 @@ std::string_view process_name() {
 std::span<const std::uint8_t> seed() {
     const EnvHeader* env = header();
     return env != nullptr && env->seed_bytes <= sizeof env->seed ? std::span{env->seed, env->seed_bytes}
-                                                                  : std::span<const std::uint8_t>{};
+                                                                 : std::span<const std::uint8_t>{};
 }
 
 }  // namespace twain::rt

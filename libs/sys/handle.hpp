@@ -53,7 +53,8 @@ struct Space : Handle {
     // A guest's virtual CPU interface, where it is memory.
     Status map_interface(std::uint64_t address, Slot mapping) const {
         constexpr Rights kReadWrite = abi::rights::mem_read | abi::rights::mem_write;
-        return invoke(abi::space::map, abi::space::kInterface, 0, address, abi::space::kInterfaceBytes, kReadWrite, mapping);
+        return invoke(abi::space::map, abi::space::kInterface, 0, address, abi::space::kInterfaceBytes, kReadWrite,
+                      mapping);
     }
 };
 
@@ -141,7 +142,9 @@ struct Vcpu : Handle {
         done = static_cast<unsigned>(r.x2);
         return Status{r.x1};
     }
-    Status view(unsigned view, unsigned lower, unsigned upper) const { return invoke(abi::vcpu::view, view, lower, upper); }
+    Status view(unsigned view, unsigned lower, unsigned upper) const {
+        return invoke(abi::vcpu::view, view, lower, upper);
+    }
     Status drop(unsigned root, std::uint64_t address, std::uint64_t bytes) const {
         return invoke(abi::vcpu::drop, root, address, bytes);
     }

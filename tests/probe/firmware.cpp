@@ -15,7 +15,8 @@ u64 low(u64 x) { return static_cast<u64>(static_cast<std::int64_t>(static_cast<s
 
 void probe_firmware() {
     result("PSCI version", hvc(0x8400'0000).x0 >= 2, hvc(0x8400'0000).x0);
-    result("PSCI: bad target", low(hvc(0xc400'0003, 0xff'0000, kRam).x0) == error(-2), hvc(0xc400'0003, 0xff'0000, kRam).x0);
+    result("PSCI: bad target", low(hvc(0xc400'0003, 0xff'0000, kRam).x0) == error(-2),
+           hvc(0xc400'0003, 0xff'0000, kRam).x0);
     result("PSCI: oneself", low(hvc(0xc400'0003, 0, kRam).x0) == error(-4), 0);
     result("PSCI: affinity info of oneself", hvc(0xc400'0004, 0, 0).x0 == 0, 0);
     if (!machine.twain) {
@@ -41,11 +42,14 @@ void probe_firmware() {
         }
     }
     result("2000 unknown HVC and SMC", bad == 0, bad);
-    result("HVC with another immediate", [] {
-        register u64 x0 asm("x0") = 0x8400'0000;
-        asm volatile("hvc #0xffff" : "+r"(x0)::"x1", "x2", "x3", "memory");
-        return x0;
-    }() == 0x1'0001, 0);
+    result(
+        "HVC with another immediate",
+        [] {
+            register u64 x0 asm("x0") = 0x8400'0000;
+            asm volatile("hvc #0xffff" : "+r"(x0)::"x1", "x2", "x3", "memory");
+            return x0;
+        }() == 0x1'0001,
+        0);
     const u64 trng = hvc(0x8400'0050).x0;
     const Answer one = hvc(0xc400'0053, 192), two = hvc(0xc400'0053, 192);
     result("TRNG", trng == 0x1'0000 && one.x0 == 0 && one.x3 != two.x3, trng);

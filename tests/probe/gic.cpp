@@ -91,7 +91,8 @@ void probe_gic() {
         while (interrupts[self()].count == before + n) {
         }
     }
-    result("100 SGIs, one after the other", interrupts[self()].count == before + 100, interrupts[self()].count - before);
+    result("100 SGIs, one after the other", interrupts[self()].count == before + 100,
+           interrupts[self()].count - before);
 
     enable_interrupts(false);
     before = interrupts[self()].count;
@@ -104,7 +105,8 @@ void probe_gic() {
     const u64 until = counter() + 2'000'000;
     while (interrupts[self()].seen >> 32 != 0xffff'ffff && counter() < until) {
     }
-    result("32 SPIs taken, each once", interrupts[self()].count - before == 32 && interrupts[self()].seen >> 32 == 0xffff'ffff,
+    result("32 SPIs taken, each once",
+           interrupts[self()].count - before == 32 && interrupts[self()].seen >> 32 == 0xffff'ffff,
            interrupts[self()].seen);
     write32(kGicd + 0x184, ~0u);
     write32(kGicd + 0xc08, 0);

@@ -17,7 +17,8 @@ void probe_instructions() {
     result("LDR to a vector register", a == read32(kGicd + 4), a);
     at = kUart + 0x28;
     asm volatile("fmov s8, %w0\n\tstr s8, [%1], #-4" : "+r"(a), "+r"(at)::"v8", "memory");
-    result("STR from a vector register", (read32(kUart + 0x28) & 0x3f) == (a & 0x3f) && at == kUart + 0x24, read32(kUart + 0x28));
+    result("STR from a vector register", (read32(kUart + 0x28) & 0x3f) == (a & 0x3f) && at == kUart + 0x24,
+           read32(kUart + 0x28));
     at = kUart + 0x24;
     asm volatile("stp %w1, %w2, [%0], #8" : "+r"(at) : "r"(0x12), "r"(0x34) : "memory");
     result("STP", read32(kUart + 0x24) == 0x12 && read32(kUart + 0x28) == 0x34, read32(kUart + 0x24));

@@ -9,7 +9,9 @@ extern "C" probe::u64 page_table[];
 namespace probe {
 namespace {
 
-bool external(const Fault& f) { return f.count != 0 && f.ec() == 0x25 && (f.status() == 0x10 || (f.status() & 0x3c) == 0x14); }
+bool external(const Fault& f) {
+    return f.count != 0 && f.ec() == 0x25 && (f.status() == 0x10 || (f.status() & 0x3c) == 0x14);
+}
 
 void every_width(const char* name, u64 at) {
     u64 bad = 0;
@@ -76,7 +78,8 @@ void probe_memory() {
     asm volatile("dsb ish\n\tmsr ttbr1_el1, %0\n\tisb\n\ttlbi vmalle1\n\tdsb ish\n\tisb" ::"r"(cycle) : "memory");
     f = faults_of([&] { asm volatile("ldr %0, [%1]" : "=r"(value) : "r"(high) : "memory"); });
     result("cyclic page tables", f.count == 0 && value == cycle[0], value);
-    asm volatile("msr tcr_el1, %0\n\tmsr ttbr1_el1, %1\n\tisb\n\ttlbi vmalle1\n\tdsb ish\n\tisb" ::"r"(tcr), "r"(page_table)
+    asm volatile("msr tcr_el1, %0\n\tmsr ttbr1_el1, %1\n\tisb\n\ttlbi vmalle1\n\tdsb ish\n\tisb" ::"r"(tcr),
+                 "r"(page_table)
                  : "memory");
 }
 

@@ -41,7 +41,8 @@ void probe_registers() {
     undefined("PMU", [&] { asm volatile("mrs %0, pmcr_el0" : "=r"(value)); });
     value = 0;
     const Fault own = faults_of([&] { asm volatile("mrs %0, s3_1_c15_c2_0" : "=r"(value)); });
-    result("implementation defined", own.count == 1 ? own.ec() == 0 : value == 0, value);  // QEMU 7.2 has no HCR_EL2.TIDCP
+    result("implementation defined", own.count == 1 ? own.ec() == 0 : value == 0,
+           value);  // QEMU 7.2 has no HCR_EL2.TIDCP
     undefined("unallocated", [&] { asm volatile("msr s3_0_c1_c7_7, %0" ::"r"(value)); });
     undefined("EL2 register", [&] { asm volatile("mrs %0, hcr_el2" : "=r"(value)); });
     undefined("writing an ID register", [&] { asm volatile("msr s3_0_c0_c4_0, %0" ::"r"(value)); });
@@ -52,7 +53,8 @@ void probe_registers() {
     asm volatile("mrs %0, sctlr_el1" : "=r"(sctlr));
     asm volatile("mrs %0, cpacr_el1" : "=r"(cpacr));
     asm volatile("mrs %0, cntkctl_el1" : "=r"(cntkctl));
-    const u64 hostile = (sctlr | u64{1} << 24 | 2) & ~(u64{1} << 26 | u64{1} << 15 | u64{1} << 14 | u64{1} << 16 | u64{1} << 18);
+    const u64 hostile =
+        (sctlr | u64{1} << 24 | 2) & ~(u64{1} << 26 | u64{1} << 15 | u64{1} << 14 | u64{1} << 16 | u64{1} << 18);
     asm volatile("msr sctlr_el1, %0\n\tisb" ::"r"(hostile) : "memory");  // E0E, A; no UCI, UCT, DZE, nTWI, nTWE
     bool ok = still_works();
     asm volatile("mrs %0, sctlr_el1" : "=r"(back));
@@ -73,9 +75,9 @@ void probe_registers() {
 
     const Fault debug = faults_of([&] {
         asm volatile("msr oslar_el1, xzr\n\tisb");
-        asm volatile("msr s2_0_c0_c0_4, %0" ::"r"(u64{0x40'0000}));       // DBGBVR0: where processes lie
-        asm volatile("msr s2_0_c0_c0_5, %0" ::"r"(u64{0x1e7}));           // DBGBCR0: any exception level
-        asm volatile("msr mdscr_el1, %0\n\tisb" ::"r"(u64{0xa001}));      // MDE, KDE, SS
+        asm volatile("msr s2_0_c0_c0_4, %0" ::"r"(u64{0x40'0000}));   // DBGBVR0: where processes lie
+        asm volatile("msr s2_0_c0_c0_5, %0" ::"r"(u64{0x1e7}));       // DBGBCR0: any exception level
+        asm volatile("msr mdscr_el1, %0\n\tisb" ::"r"(u64{0xa001}));  // MDE, KDE, SS
     });
     ok = still_works();
     asm volatile("msr mdscr_el1, xzr\n\tmsr s2_0_c0_c0_5, xzr\n\tisb");

@@ -38,7 +38,8 @@ u64 start(u32 cpu, u32 what) {
     order = what;
     asm volatile("dsb sy" ::: "memory");
     return hvc(kCpuOn, cpu, reinterpret_cast<u64>(&secondary_start),
-               reinterpret_cast<u64>(__stack_top) + cpu * kStackBytes).x0;
+               reinterpret_cast<u64>(__stack_top) + cpu * kStackBytes)
+        .x0;
 }
 
 bool wait_off(u32 cpu) {
@@ -51,7 +52,9 @@ bool wait_off(u32 cpu) {
     return true;
 }
 
-void sgi(u32 cpu, u32 intid) { asm volatile("dsb ish\n\tmsr s3_0_c12_c11_5, %0\n\tisb" ::"r"(u64{intid} << 24 | u64{1} << cpu)); }
+void sgi(u32 cpu, u32 intid) {
+    asm volatile("dsb ish\n\tmsr s3_0_c12_c11_5, %0\n\tisb" ::"r"(u64{intid} << 24 | u64{1} << cpu));
+}
 
 void rewritten_code() {
     constexpr u32 kLdp = 0x29400001, kLdr = 0xf9400001, kStr = 0xb9000001, kNop = 0xd503201f, kRet = 0xd65f03c0;

@@ -125,9 +125,7 @@ void enable_interrupts(bool on) {
     }
 }
 
-void gic_start() {
-    write32(kGicd, 0x12);
-}
+void gic_start() { write32(kGicd, 0x12); }
 
 void gic_start_processor() {
     const u64 frame = kGicr + self() * kRedistributor;
@@ -140,9 +138,9 @@ void gic_start_processor() {
     for (u32 n = 0; n < 32; n += 4) {
         write32(frame + kSgiFrame + 0x400 + n, 0xa0a0'a0a0);
     }
-    asm volatile("msr s3_0_c12_c12_5, %0\n\tisb" ::"r"(u64{7}));     // ICC_SRE_EL1
-    asm volatile("msr s3_0_c4_c6_0, %0" ::"r"(u64{0xff}));           // ICC_PMR_EL1
-    asm volatile("msr s3_0_c12_c12_7, %0\n\tisb" ::"r"(u64{1}));     // ICC_IGRPEN1_EL1
+    asm volatile("msr s3_0_c12_c12_5, %0\n\tisb" ::"r"(u64{7}));  // ICC_SRE_EL1
+    asm volatile("msr s3_0_c4_c6_0, %0" ::"r"(u64{0xff}));        // ICC_PMR_EL1
+    asm volatile("msr s3_0_c12_c12_7, %0\n\tisb" ::"r"(u64{1}));  // ICC_IGRPEN1_EL1
 }
 
 bool wait_for(u32 intid, u64 ticks) {

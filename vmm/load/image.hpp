@@ -15,14 +15,14 @@ inline constexpr std::uint64_t kImageAlignment = 0x20'0000;  // text_offset coun
 
 enum class LoadError : std::uint8_t {
     none,
-    truncated,        // shorter than its headers say
-    not_an_image,     // no arm64 magic
-    compressed,       // gzip: the tool unpacks kernels, the VMM does not
+    truncated,     // shorter than its headers say
+    not_an_image,  // no arm64 magic
+    compressed,    // gzip: the tool unpacks kernels, the VMM does not
     big_endian,
-    no_size,          // image_size is zero: older than Linux 3.17
-    kernel_too_big,   // with its zeroed data, for the guest's RAM
-    initrd_too_big,   // does not fit behind the kernel
-    tree_too_big,     // the device tree: an absurd command line
+    no_size,         // image_size is zero: older than Linux 3.17
+    kernel_too_big,  // with its zeroed data, for the guest's RAM
+    initrd_too_big,  // does not fit behind the kernel
+    tree_too_big,    // the device tree: an absurd command line
 };
 const char* message_of(LoadError error);
 

@@ -14,13 +14,13 @@ namespace twain::vmm {
 enum class MachineState : std::uint32_t { starting, running, resetting, stopping, off, failed };
 
 struct VcpuCounters {
-    std::uint64_t hypercall;    // HVC and SMC
-    std::uint64_t mmio;         // with a syndrome
-    std::uint64_t mmio_decoded; // of which the VMM had to decode the instruction
+    std::uint64_t hypercall;     // HVC and SMC
+    std::uint64_t mmio;          // with a syndrome
+    std::uint64_t mmio_decoded;  // of which the VMM had to decode the instruction
     std::uint64_t sysreg;
-    std::uint64_t sgi;          // of which sent SGIs
-    std::uint64_t aborted;      // accesses to nothing: the guest got an external abort
-    std::uint64_t undefined;    // the guest got an undefined-instruction exception
+    std::uint64_t sgi;        // of which sent SGIs
+    std::uint64_t aborted;    // accesses to nothing: the guest got an external abort
+    std::uint64_t undefined;  // the guest got an undefined-instruction exception
     std::uint64_t eoi;
     std::uint64_t kicked;
     std::uint64_t other;

@@ -295,13 +295,15 @@ private:
     };
     struct UartWindow {
         Machine& machine;
-        std::uint64_t read(Access a) { return machine.uart_access(a, [&](std::uint64_t now) {
-            const std::uint64_t value = machine.uart_.read(a, now);
-            if (a.offset == 0) {  // there may be room again
-                machine.feed_uart();
-            }
-            return value;
-        }); }
+        std::uint64_t read(Access a) {
+            return machine.uart_access(a, [&](std::uint64_t now) {
+                const std::uint64_t value = machine.uart_.read(a, now);
+                if (a.offset == 0) {  // there may be room again
+                    machine.feed_uart();
+                }
+                return value;
+            });
+        }
         void write(Access a, std::uint64_t value) {
             (void)machine.uart_access(a, [&](std::uint64_t now) {
                 machine.uart_.write(a, value, now);
@@ -507,9 +509,7 @@ private:
             __atomic_fetch_and(&idle_, ~b, __ATOMIC_SEQ_CST);
         }
     }
-    bool all_idle() const {
-        return __atomic_load_n(&idle_, __ATOMIC_SEQ_CST) == (std::uint64_t{1} << vcpus()) - 1;
-    }
+    bool all_idle() const { return __atomic_load_n(&idle_, __ATOMIC_SEQ_CST) == (std::uint64_t{1} << vcpus()) - 1; }
     std::span<Vcpu> vcpus_span() { return {vcpu_.data(), vcpus()}; }
 
     P& platform_;
@@ -524,8 +524,8 @@ private:
     Lock<P> uart_lock_;
     Pl011 uart_;
     bool uart_line_ = false;
-    bool flush_expected_ = false;     // the event loop knows that something waits to be sent
-    std::uint64_t flush_at_ = 0;      // when it will send it
+    bool flush_expected_ = false;  // the event loop knows that something waits to be sent
+    std::uint64_t flush_at_ = 0;   // when it will send it
     PowerStates power_;
     Firmware firmware_;
     DistributorWindow distributor_{*this};

@@ -63,9 +63,10 @@ std::uint64_t NativePlatform::wait_events(std::uint64_t deadline) {
 
 void NativePlatform::zero(void* at, std::uint64_t bytes) {
     each_line(at, bytes, [](std::uint64_t line) {
-        asm volatile("stp xzr, xzr, [%0]\n\tstp xzr, xzr, [%0, #16]\n\tstp xzr, xzr, [%0, #32]\n\tstp xzr, xzr, [%0, #48]\n\t"
-                     "dc cvac, %0" ::"r"(line)
-                     : "memory");
+        asm volatile(
+            "stp xzr, xzr, [%0]\n\tstp xzr, xzr, [%0, #16]\n\tstp xzr, xzr, [%0, #32]\n\tstp xzr, xzr, [%0, #48]\n\t"
+            "dc cvac, %0" ::"r"(line)
+            : "memory");
     });
     asm volatile("dsb ish" ::: "memory");
 }

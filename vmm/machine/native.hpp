@@ -31,7 +31,9 @@ public:
     void sync(VcpuIndex v, std::uint32_t groups) { (void)vcpus_[v].vcpu.sync(groups); }
     // Shadow translations, where the kernel is at EL1 (vmm/shadow/tables.hpp).
     abi::Error fill(VcpuIndex v, unsigned count, unsigned& done) { return vcpus_[v].vcpu.fill(count, done).error(); }
-    void view(VcpuIndex v, unsigned view, unsigned lower, unsigned upper) { (void)vcpus_[v].vcpu.view(view, lower, upper); }
+    void view(VcpuIndex v, unsigned view, unsigned lower, unsigned upper) {
+        (void)vcpus_[v].vcpu.view(view, lower, upper);
+    }
     void drop(VcpuIndex v, unsigned root, std::uint64_t address, std::uint64_t bytes) {
         (void)vcpus_[v].vcpu.drop(root, address, bytes);
     }

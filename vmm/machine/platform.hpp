@@ -30,7 +30,8 @@ struct RunResult {
 //   console_wait   asks to be woken when there is something to read; true: there is nothing
 //   zero    clears guest memory;  publish: makes what was written visible to a guest whose caches are off
 template <typename P>
-concept Platform = requires(P& p, VcpuIndex v, std::uint64_t n, std::span<const char> out, std::span<char> in, void* at) {
+concept Platform = requires(P& p, VcpuIndex v, std::uint64_t n, std::span<const char> out, std::span<char> in,
+                            void* at) {
     { p.run(v) } -> std::same_as<RunResult>;
     p.sync(v, std::uint32_t{});
     p.kick(v, n);

@@ -10,9 +10,9 @@
 #include <cstdint>
 
 #include "kernel/api/abi.hpp"
+#include "random/random.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/psci/power.hpp"
-#include "random/random.hpp"
 #include "vmm/types.hpp"
 
 namespace twain::vmm {
@@ -21,12 +21,12 @@ class Firmware {
 public:
     // What is left to do for whoever runs the vCPUs.
     enum class Action : std::uint8_t {
-        none,          // results are in x0..x3
-        start_vcpu,    // wake the thread of `target`; the result is in x0
-        stop_vcpu,     // CPU_OFF: the caller does not return
-        suspend,       // CPU_SUSPEND: sleep until an interrupt; the result is in x0
-        power_off,     // the machine
-        reset,         // the machine
+        none,        // results are in x0..x3
+        start_vcpu,  // wake the thread of `target`; the result is in x0
+        stop_vcpu,   // CPU_OFF: the caller does not return
+        suspend,     // CPU_SUSPEND: sleep until an interrupt; the result is in x0
+        power_off,   // the machine
+        reset,       // the machine
     };
     struct Outcome {
         Action action = Action::none;
