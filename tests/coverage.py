@@ -77,7 +77,7 @@ TABLE = {
                          unit=("capability spaces, memory and references behave as the naive model says",)),
     "cspace.remove": Entry("rights bad_slot busy",
                            "copy takes_children object_lives_on first_capability holds_itself takes_what_is_inside no_leak "
-                           "of_running_thread from_all_cores dma_mapping dma_space"),
+                           "of_running_thread from_all_cores dma_mapping dma_space in_steps"),
     "cspace.revoke": Entry("rights bad_slot",
                            "deep_tree wide_tree itself_stays derive_again no_leak nothing_to_do preempted copied_meanwhile"),
     "cspace.inspect": Entry("rights bad_slot", "empty badge exclusive memory mapping device"),
@@ -85,14 +85,14 @@ TABLE = {
                           {"dying": ROOT_ONLY, "depth": ROOT_ONLY}),
     "memory.derive": Entry("bad_arg dying depth busy bad_slot no_memory occupied",
                            "sum_wraps rights_only_shrink place never_exclusive"),
-    "memory.make_pool": Entry("rights busy bad_slot no_memory occupied bad_arg", "free_again wiped_after device",
+    "memory.make_pool": Entry("rights busy bad_slot no_memory occupied bad_arg", "free_again wiped_after device any_size",
                               {"dying": ROOT_ONLY, "depth": ROOT_ONLY,
                                "bad_type": "device memory is never exclusive, so it lacks the right first: "
                                            "see memory.make_pool/device"}),
     "space.map": Entry("rights bad_slot bad_type bad_arg dying depth busy no_memory occupied unsupported",
                        "sum_wraps write_or_execute device_never_runs nothing_left_behind partial_taken_back no_leak read "
                        "read_only no_execute block_over_empty_table page_in_block unaligned_is_pages preempted guest_read_only "
-                       "other_space_is_empty interface interface_of_process dma_device dma_exec",
+                       "other_space_is_empty interface interface_of_process dma_device dma_exec taken_back_in_steps",
                        unit=("descriptors are as large as alignment and length allow", "a page table is a map from pages to pages")),
     "mapping.protect": Entry("bad_arg rights", "more less execute inspect block preempted remote dma",
                              {}, ("rights change in place",)),
@@ -149,13 +149,13 @@ TABLE = {
     "thread.remove": Entry("", "running caller remote remote_server",
                            unit=("a thread that is removed is gone from every queue",)),
     "sched.remove": Entry("", "of_running_thread another_one of_receiver remote"),
-    "endpoint.remove": Entry("", "queued_caller receiver queued_fault remote remote_callers"),
+    "endpoint.remove": Entry("", "queued_caller receiver queued_fault remote remote_callers in_steps"),
     "reply.remove": Entry("", "caller_waits remote"),
     "notification.remove": Entry("", "waiter bound armed bound_to_irq remote_waiter"),
     "irq.remove": Entry("", "line_free_again unacknowledged"),
     "mapping.remove": Entry("", "unmaps block preempted guest remote"),
     "memory.revoke": Entry("", "unmaps takes_state_page"),
-    "space.remove": Entry("", "with_mappings of_faulted_thread of_vcpu remote_runs_in_it"),
+    "space.remove": Entry("", "with_mappings of_faulted_thread of_vcpu remote_runs_in_it in_steps"),
     "vcpu.remove": Entry("", "running remote_running"),
 }
 

@@ -14,7 +14,7 @@ namespace {
 namespace rights = abi::rights;
 using abi::Type;
 
-constexpr unsigned kStepsBetweenChecks = 64;
+constexpr unsigned kStepsBetweenChecks = 32;
 
 // Makes a T in the pool and its first capability in `slot`; `prepare` may refuse.
 template <typename T, typename Prepare>
@@ -118,15 +118,13 @@ bool allowed(const Space& space, u64 want) {
 
 // Goes on mapping until it is done or wants to be interrupted.
 Status map_on(Mapping& mapping) {
-    unsigned steps = 0;
     while (mapping.done < mapping.bytes) {
         const auto step = mapping.space->tables.map_step(*mapping.space->pool, mapping.at + mapping.done,
                                                          mapping.to + mapping.done, mapping.bytes - mapping.done,
                                                          mapping.space->attributes(mapping.rights, mapping.device));
         if (step.error != Error::none) return step.error;
         mapping.done += step.bytes;
-        if (++steps % kStepsBetweenChecks == 0 && mapping.done < mapping.bytes && machine::preemption_pending())
-            return kAgain;
+        if (mapping.done < mapping.bytes && should_pause()) return kAgain;
     }
     machine::barrier();
     return {};
@@ -194,12 +192,13 @@ Status map(Invocation& call) {
         space.mappings.push_back(*mapping);
         first_capability(*parent, *slot, *mapping);
     }
-    const Status status = map_on(*mapping);
-    if (!status.ok()) {
-        while (!destroy(*slot)) {
-        }
+    if (mapping->failed == Error::none) {
+        const Status status = map_on(*mapping);
+        if (status.ok()) return status;
+        mapping->failed = status.error;
     }
-    return status;
+    const Status failed = mapping->failed;
+    return destroy(*slot) ? failed : kAgain;
 }
 
 Status make_pool(Invocation& call) {
@@ -309,7 +308,7 @@ Status invoke_mapping(Invocation& call, u32 method) {
     while (mapping.cursor < mapping.done) {
         mapping.cursor += mapping.space->tables.protect_step(mapping.at + mapping.cursor,
                                                              mapping.space->attributes(mapping.rights, mapping.device));
-        if (++steps % kStepsBetweenChecks == 0 && machine::preemption_pending()) return kAgain;
+        if (++steps % kStepsBetweenChecks == 0 && should_pause()) return kAgain;
     }
     mapping.cursor = 0;
     mapping.protecting = 0;

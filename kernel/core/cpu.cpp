@@ -52,6 +52,10 @@ StructureLock::StructureLock() {
 
 StructureLock::~StructureLock() { __atomic_store_n(&now_serving, now_serving + 1, __ATOMIC_RELEASE); }
 
+bool should_pause() {
+    return machine::preemption_pending() || __atomic_load_n(&next_ticket, __ATOMIC_RELAXED) != now_serving + 1;
+}
+
 void run_on(CpuId core, void (*run)(void*), void* argument) {
     Cpu& target = machine::cpu(core);
     if (core == machine::cpu().id) {

@@ -57,6 +57,10 @@ public:
     StructureLock& operator=(const StructureLock&) = delete;
 };
 
+// Who holds the structure lock for long should stop at the next consistent state: an interrupt waits, or another core waits
+// for the lock, and that one takes no interrupts meanwhile.
+bool should_pause();
+
 // Runs `run(argument)` on a core, or on every core, and waits for it. Structure lock held. When it returns, each
 // of those cores has left every path that had looked something up before.
 void run_on(CpuId core, void (*run)(void*), void* argument);

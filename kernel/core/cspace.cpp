@@ -20,16 +20,21 @@ Result<Slot*> CSpace::make(u64 index, unsigned argument) {
     return slot;
 }
 
-Slot* CSpace::first_used() {
-    for (; cursor_ < abi::cspace::kSlots; ++cursor_) {
+bool CSpace::first_used(Slot*& used) {
+    for (u32 looked = 0; looked < 2 * kLeafSlots; ++looked) {
+        if (cursor_ == abi::cspace::kSlots) {
+            used = nullptr;
+            return true;
+        }
         if (!leaves_[cursor_ / kLeafSlots]) {
-            cursor_ |= kLeafSlots - 1;
+            cursor_ = (cursor_ | (kLeafSlots - 1)) + 1;
             continue;
         }
-        Slot* slot = find(cursor_);
-        if (!slot->empty()) return slot;
+        used = find(cursor_);
+        if (!used->empty()) return true;
+        ++cursor_;
     }
-    return nullptr;
+    return false;
 }
 
 void CSpace::free_leaves() {

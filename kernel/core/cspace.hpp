@@ -29,9 +29,9 @@ public:
     // The slot for something new; makes its leaf. Structure lock.
     Result<Slot*> make(u64 index, unsigned argument);
 
-    // The first slot in use, for tearing down; nullptr: all are empty. Goes on where it was, as nothing is filled
-    // meanwhile; if something may be, rewind() first. Structure lock.
-    Slot* first_used();
+    // For tearing down: a slot in use, or nullptr if there is none. Goes on where it was, as nothing is filled meanwhile;
+    // if something may be, rewind() first. False: not known yet, ask again. Structure lock.
+    bool first_used(Slot*& used);
     void rewind() { cursor_ = 0; }
     void free_leaves();
 
@@ -40,7 +40,7 @@ private:
         Slot slots[kLeafSlots];
     };
     Leaf* leaves_[kLeaves];
-    u32 cursor_;
+    u32 cursor_;  // all slots below it are empty
 };
 
 }  // namespace twain::kernel

@@ -3,6 +3,7 @@
 //
 #include "kernel/core/derive.hpp"
 
+#include "kernel/core/cpu.hpp"
 #include "kernel/core/destroy.hpp"
 #include "machine.hpp"
 
@@ -36,26 +37,30 @@ Status derive(Slot& source, Slot& target, u8 rights, u64 badge) {
 
 namespace {
 
+constexpr unsigned kLongWay = 256;
+
 // Goes down to something that nothing was derived from. Everything on the way is marked: it refuses to derive, so
 // its children only get fewer, and, as depth is bounded, so does in the end all that is below it, whatever others do
-// meanwhile. Every step leads from an older slot to a newer one (there is no move), so the way ends.
-Slot& descend(Slot& from) {
+// meanwhile. Every step leads from an older slot to a newer one (there is no move), so the way ends. nullptr: interrupted.
+Slot* descend(Slot& from) {
     Slot* at = &from;
-    for (;;) {
+    for (unsigned steps = 1;; ++steps) {
+        if (steps % kLongWay == 0 && machine::preemption_pending()) return nullptr;
         at->set_dying();
         if (at->has_children()) {
             at = at->next();
-        } else if (at->owner() && at->type() == Type::cspace) {
-            Slot* inner = at->object<CSpace>().first_used();
-            if (!inner) return *at;
-            at = inner;
-        } else if (at->owner() && at->type() == Type::space) {
-            Slot* inner = first_mapping(at->object<Space>());
-            if (!inner) return *at;
-            at = inner;
-        } else {
-            return *at;
+            continue;
         }
+        Slot* inner = nullptr;
+        if (at->owner() && at->type() == Type::cspace) {
+            while (!at->object<CSpace>().first_used(inner)) {
+                if (should_pause()) return nullptr;
+            }
+        } else if (at->owner() && at->type() == Type::space) {
+            inner = first_mapping(at->object<Space>());
+        }
+        if (!inner) return at;
+        at = inner;
     }
 }
 
@@ -63,8 +68,9 @@ Slot& descend(Slot& from) {
 
 bool revoke(Slot& slot, bool itself) {
     while (slot.has_children()) {
-        if (!destroy(descend(*slot.next()))) return false;
-        if (machine::preemption_pending()) {
+        Slot* const leaf = descend(*slot.next());
+        if (!leaf || !destroy(*leaf)) return false;
+        if (should_pause()) {
             if (slot.has_children()) return false;
         }
     }
@@ -74,11 +80,10 @@ bool revoke(Slot& slot, bool itself) {
         return true;
     }
     for (;;) {
-        Slot& leaf = descend(slot);
-        const bool last = &leaf == &slot;
-        if (!destroy(leaf)) return false;
-        if (last) return true;
-        if (machine::preemption_pending()) return false;
+        Slot* const leaf = descend(slot);
+        if (!leaf || !destroy(*leaf)) return false;
+        if (leaf == &slot) return true;
+        if (should_pause()) return false;
     }
 }
 

@@ -12,7 +12,7 @@ namespace twain::kernel {
 
 namespace {
 
-constexpr unsigned kStepsBetweenChecks = 64;
+constexpr unsigned kStepsBetweenChecks = 32;
 
 // A thread loses one of the objects that it refers to. Without its spaces it cannot go on.
 void lose_reference(Slot& slot) {
@@ -35,22 +35,30 @@ void lose_reference(Slot& slot) {
     }
 }
 
-// No core may use a tag's translations any more, then the space's tables go.
-void destroy_space(Space& space) {
-    space.kind == abi::SpaceKind::dma ? machine::forget_dma(space) : machine::forget_space(space);
-    space.tables.free_all(*space.pool);
+// Repeats a step until it says that it is done. False: interrupted.
+template <typename Step>
+bool in_steps(Step step) {
+    while (!step()) {
+        if (should_pause()) return false;
+    }
+    return true;
 }
 
-void destroy_object(Object& object) {
+// Nobody uses the object any more. False: interrupted, call again.
+bool dismantle(Object& object) {
     switch (object.type) {
         case Type::cspace: static_cast<CSpace&>(object).free_leaves(); break;
-        case Type::space: destroy_space(static_cast<Space&>(object)); break;
+        case Type::space: {
+            auto& space = static_cast<Space&>(object);
+            space.kind == abi::SpaceKind::dma ? machine::forget_dma(space) : machine::forget_space(space);
+            return in_steps([&] { return space.tables.free_step(*space.pool); });
+        }
         case Type::thread:
             stop(static_cast<Thread&>(object));
             machine::forget_thread(static_cast<Thread&>(object));
             break;
         case Type::sched: drain(static_cast<Sched&>(object)); break;
-        case Type::endpoint: drain(static_cast<Endpoint&>(object)); break;
+        case Type::endpoint: return in_steps([&] { return drain_step(static_cast<Endpoint&>(object)); });
         case Type::reply: drain(static_cast<Reply&>(object)); break;
         case Type::notification: drain(static_cast<Notification&>(object)); break;
         case Type::irq: {
@@ -63,6 +71,7 @@ void destroy_object(Object& object) {
         case Type::vcpu: guest_destroy(static_cast<Vcpu&>(object)); break;
         default: break;
     }
+    return true;
 }
 
 // References that an object holds go before the object does: they are capabilities like all others.
@@ -108,7 +117,7 @@ bool unmap(Mapping& mapping) {
     unsigned steps = 0;
     while (mapping.done) {  // from the end, so that `done` stays the length of what is mapped
         mapping.done -= space.tables.unmap_step(mapping.at + (mapping.done - kPage));
-        if (++steps % kStepsBetweenChecks == 0 && machine::preemption_pending()) {
+        if (++steps % kStepsBetweenChecks == 0 && should_pause()) {
             space.flush();
             return false;
         }
@@ -136,9 +145,7 @@ bool destroy(Slot& leaf) {
         return true;
     }
     if (leaf.type() == Type::pool) {
-        while (!leaf.object<Pool>().wipe_step()) {
-            if (machine::preemption_pending()) return false;
-        }
+        if (!in_steps([&] { return leaf.object<Pool>().wipe_step(); })) return false;
         leaf.clear();
         return true;
     }
@@ -146,11 +153,14 @@ bool destroy(Slot& leaf) {
         leaf.clear();
         return true;
     }
-    // First nobody can find the object any more, then nobody is still using what it found, then it goes.
+    // First nobody can use what it finds here, then nobody is still using what it found, then the object goes, in steps.
     Object& object = leaf.object<Object>();
+    if (leaf.rights()) {
+        leaf.disable();
+        synchronize();
+    }
+    if (!dismantle(object)) return false;
     leaf.clear();
-    synchronize();
-    destroy_object(object);
     object.pool->free(&object, object.order);
     return true;
 }

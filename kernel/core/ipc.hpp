@@ -45,7 +45,7 @@ Status send_reply(Cpu& cpu, Reply& reply, Thread& sender);
 void stop(Thread& thread);
 
 // Ends all waiting at an endpoint, a reply, a notification or for a budget that goes away. Structure lock.
-void drain(Endpoint& endpoint);
+bool drain_step(Endpoint& endpoint);  // for some of those who wait; true: nobody is left
 void drain(Reply& reply);
 void drain(Notification& note);
 void drain(Sched& sched);

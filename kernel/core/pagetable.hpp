@@ -35,7 +35,8 @@ public:
         if constexpr (kTop) {
             top_ = static_cast<Entry*>(root_ ? pool.allocate(kTableOrder) : nullptr);
             if (!top_) {
-                free_all(pool);
+                if (root_) pool.free(root_, kTableOrder);
+                root_ = nullptr;
                 return false;
             }
             top_[0] = machine::to_phys(root_).value | kTable | kValid;
@@ -100,21 +101,31 @@ public:
         }
     }
 
-    // Gives all tables back. Nothing may use them any more.
-    void free_all(Pool& pool) {
-        if (!root_) return;
-        for (unsigned i = 0; i < kEntries; ++i) {
-            if (!is_table(root_[i])) continue;
-            Entry* middle = table_of(root_[i]);
-            for (unsigned j = 0; j < kEntries; ++j) {
-                if (is_table(middle[j])) pool.free(table_of(middle[j]), kTableOrder);
+    // Gives tables back, one at most; true when none is left. Nothing may use them any more.
+    bool free_step(Pool& pool) {
+        for (unsigned looked = 0; looked < kEntries; ++looked) {
+            const unsigned upper = freed_ / kEntries, lower = freed_ % kEntries;
+            if (!root_ || upper == kEntries) {
+                if (root_) pool.free(root_, kTableOrder);
+                if (top_) pool.free(top_, kTableOrder);
+                root_ = top_ = nullptr;
+                return true;
             }
-            pool.free(middle, kTableOrder);
+            if (!is_table(root_[upper])) {
+                freed_ += kEntries;
+                continue;
+            }
+            Entry* middle = table_of(root_[upper]);
+            const Entry entry = middle[lower];
+            middle[lower] = 0;
+            if (is_table(entry)) pool.free(table_of(entry), kTableOrder);
+            if (++freed_ % kEntries == 0) {
+                root_[upper] = 0;
+                pool.free(middle, kTableOrder);
+            }
+            if (is_table(entry)) return false;
         }
-        pool.free(root_, kTableOrder);
-        root_ = nullptr;
-        if (top_) pool.free(top_, kTableOrder);
-        top_ = nullptr;
+        return false;
     }
 
 private:
@@ -155,6 +166,7 @@ private:
 
     Entry* root_;
     Entry* top_;
+    u32 freed_;  // how far free_step() has got, in entries of the second level
 };
 
 }  // namespace twain::kernel

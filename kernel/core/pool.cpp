@@ -22,7 +22,7 @@ Pool* Pool::create(void* base, u64 bytes) {
     const u64 start = reinterpret_cast<u64>(base);
     const u64 units = bytes >> kUnitShift;
     const u64 head = align_up(sizeof(Pool) + units, kPage);
-    machine::zero(base, head);
+    machine::zero(base, kPage);
     pool->pool = nullptr;
     pool->id = next_object_id();
     pool->type = kType;
@@ -60,6 +60,7 @@ void* Pool::take(unsigned order) {
     } else {
         if (fresh_ + kPage > base_ + bytes_) return nullptr;
         block = reinterpret_cast<Block*>(fresh_);
+        machine::zero(&note(block), kPage >> kUnitShift);
         fresh_ += kPage;
         from = kOrders - 1;
     }

@@ -99,6 +99,9 @@ public:
     // The sibling that a split makes, right behind `this` and as deep.
     void fill_sibling(Slot& fresh, u64 head, u64 badge);
 
+    // Nobody can use the object any more, though it still has its place in the tree.
+    void disable() { __atomic_store_n(&head_, head_ & ~(u64{0xff} << 48), __ATOMIC_RELEASE); }
+
     // Takes the slot out of the tree and empties it; home and place remain.
     void clear();
 

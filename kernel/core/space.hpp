@@ -28,6 +28,7 @@ public:
     u8 device;
     u8 limit;  // rights of the memory capability
     u8 protecting;
+    Error failed;  // an unfinished map has ended so and is being taken back
     u64 cursor;  // how far a change of rights has got
 };
 

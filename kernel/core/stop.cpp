@@ -12,6 +12,8 @@ namespace twain::kernel {
 
 namespace {
 
+constexpr unsigned kDrained = 16;  // waiters that go at once
+
 // On the core where the thread was calling to: whoever stands for it there lets go of it.
 void forget_caller(void* argument) {
     Thread& thread = *static_cast<Thread*>(argument);
@@ -82,37 +84,45 @@ void stop(Thread& thread) {
     thread.stopping = false;
 }
 
-void drain(Endpoint& endpoint) {
+bool drain_step(Endpoint& endpoint) {
+    struct Step {
+        Endpoint& dying;
+        bool done = false;
+    } step{endpoint};
     run_on(
         endpoint.core,
         [](void* argument) {
             Cpu& cpu = machine::cpu();
-            auto& dying = *static_cast<Endpoint*>(argument);
-            while (Thread* thread = dying.waiting.pop_front()) {
-                thread->endpoint = nullptr;
-                if (!dying.receivers) {
-                    fail_call(cpu, *thread, Error::cancelled);
+            Step& work = *static_cast<Step*>(argument);
+            for (unsigned i = 0; i < kDrained && !work.dying.waiting.empty(); ++i) {
+                Thread& thread = *work.dying.waiting.pop_front();
+                thread.endpoint = nullptr;
+                if (!work.dying.receivers) {
+                    fail_call(cpu, thread, Error::cancelled);
                     continue;
                 }
-                disarm(cpu, *thread);
-                thread->frame.x[0] = 0;
-                thread->set_result(Status(Error::cancelled).tag());
-                make_ready(cpu, *thread);
+                disarm(cpu, thread);
+                thread.frame.x[0] = 0;
+                thread.set_result(Status(Error::cancelled).tag());
+                make_ready(cpu, thread);
             }
-            // Calls on their way here from other cores.
+            if (!work.dying.waiting.empty()) return;
+            // Calls on their way here from other cores; no new ones can begin.
             Thread* list = __atomic_exchange_n(&cpu.mailbox, nullptr, __ATOMIC_ACQ_REL);
             while (list) {
                 Thread& each = *list;
                 list = each.mail;
-                if (each.endpoint == &dying && each.state == State::calling) {
+                if (each.endpoint == &work.dying && each.state == State::calling) {
                     __atomic_store_n(&each.mailed, u8{0}, __ATOMIC_RELEASE);
                     fail_call(cpu, each, Error::cancelled);
                 } else {
                     push_mail(cpu.id, each);
                 }
             }
+            work.done = true;
         },
-        &endpoint);
+        &step);
+    return step.done;
 }
 
 void drain(Reply& reply) {

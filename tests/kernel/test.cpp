@@ -68,6 +68,7 @@ void prepare() {
     constexpr u64 kPoolBytes = 0x80'0000;
     need(all.split(kPoolBytes, kSpare));
     need(sys::Memory{kSpare}.split(kSpareBytes, kRam));
+    need(sys::Memory{kRam}.split(0x800'0000, kLarge));
     need(all.make_pool(kPool));
     need(kObjects.create_notification(sleeper.slot));
 }
@@ -249,6 +250,7 @@ int main() {
     test_vcpu();
     test_guest();
     test_shadow();
+    test_steps();
     test_tags();
     test_registers();
     test_cores();

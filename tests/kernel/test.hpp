@@ -35,6 +35,7 @@ inline constexpr sys::Rights kRead = rights::mem_read, kReadWrite = rights::mem_
 inline constexpr Slot kPool = 40;   // most objects come from it
 inline constexpr Slot kSpare = 41;  // exclusive memory of kSpareBytes without children
 inline constexpr Slot kRam = 42;    // from which Scratch::memory() derives
+inline constexpr Slot kLarge = 43;  // exclusive memory without children: most of it
 inline constexpr u64 kSpareBytes = 64 * kPage, kSmallPool = 4 * kPage;
 inline constexpr sys::Pool kObjects{kPool};
 
@@ -155,6 +156,7 @@ void test_system();
 void test_vcpu();
 void test_guest();
 void test_shadow();
+void test_steps();
 void test_tags();
 void test_registers();
 void test_cores();

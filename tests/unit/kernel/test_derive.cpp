@@ -154,7 +154,7 @@ TEST_CASE("pool.create: errors, and the type is the whole argument") {
     REQUIRE(world.create(static_cast<Type>(14), 40).error() == Error::bad_arg);
     REQUIRE(world.invoke(kP, abi::pool::create, 0x100 + static_cast<u64>(Type::cspace), 40).error() == Error::bad_arg);
     REQUIRE(world.create(Type::endpoint, 40, 1).error() == Error::bad_arg);
-    REQUIRE(world.create(Type::space, 40, 2).error() == Error::bad_arg);
+    REQUIRE(world.create(Type::space, 40, 3).error() == Error::bad_arg);
     REQUIRE(world.create(Type::vcpu, 40, kS).error() == Error::bad_arg);  // not a guest space
     REQUIRE(world.create(Type::vcpu, 40, kP).error() == Error::bad_type);
     REQUIRE(world.create(Type::endpoint, kP).error() == Error::occupied);
@@ -289,6 +289,74 @@ TEST_CASE("what is being revoked refuses to derive") {
     REQUIRE(world.invoke(kC, cs::copy, 80, 61, rights::all).error() == Error::dying);
     REQUIRE(world.invoke(kC, cs::revoke, 60).ok());
     REQUIRE(world.invoke(kC, cs::copy, 61, 60, rights::all).ok());
+}
+
+TEST_CASE("tables, waiting threads and a map that fails go in steps") {
+    World world;
+    for (const u64 slot : {127, 255, 301}) {  // so that the leaves are there
+        REQUIRE(world.create(Type::endpoint, slot).ok());
+        REQUIRE(world.invoke(kC, cs::remove, slot).ok());
+    }
+    const u64 before = world.object<Pool>(kP).free_bytes();
+    fake::state().preempt = [] { return true; };
+    REQUIRE(world.create(Type::space, 41).ok());
+    for (u64 i = 0; i < 100; ++i) {  // each has a table of its own
+        REQUIRE(world.invoke(41, abi::space::map, kRam, 0, i << 21, kPage, 1, 100 + i).ok());
+    }
+    // All of it is taken back, step by step, when the last page is in the way.
+    REQUIRE(world.invoke(41, abi::space::map, kRam, kPage, u64{1} << 30, kPage, 1, 300).ok());
+    const Answer failed = world.invoke(41, abi::space::map, kRam, 0, (u64{1} << 30) - 300 * kPage, 301 * kPage, 1, 301);
+    REQUIRE(failed.error() == Error::occupied);
+    REQUIRE(failed.restarts > 300);
+    REQUIRE(world.at(301).empty());
+    for (u64 i = 0; i < 100; ++i) REQUIRE(world.invoke(kC, cs::remove, 100 + i).ok());
+    REQUIRE(world.invoke(kC, cs::remove, 300).ok());
+    const Answer removed = world.invoke(kC, cs::remove, 41);
+    REQUIRE(removed.ok());
+    REQUIRE(removed.restarts >= 100);
+    fake::state().preempt = nullptr;
+    REQUIRE(world.object<Pool>(kP).free_bytes() == before);
+
+    world.endpoint(42);
+    for (int i = 0; i < 50; ++i) world.call(world.thread(), abi::Sys::call, {42, 1});
+    fake::state().preempt = [] { return true; };
+    const Answer drained = world.invoke(kC, cs::remove, 42);
+    REQUIRE(drained.ok());
+    REQUIRE(drained.restarts >= 3);
+    fake::state().preempt = nullptr;
+    for (const Thread* thread : world.threads) {
+        if (thread != world.root) REQUIRE(world.answer(*thread).error() == Error::cancelled);
+    }
+    world.check();
+}
+
+TEST_CASE("nobody can use what is being removed, not even by the capability that is left") {
+    World world;
+    world.endpoint(42);
+    Thread& caller = world.thread();
+    for (int i = 0; i < 50; ++i) world.call(world.thread(), abi::Sys::call, {42, 1});
+    fake::state().preempt = [] { return true; };
+    world.call(*world.root, abi::Sys::invoke, {kC, cs::remove, 42});
+    fake::state().preempt = nullptr;
+    REQUIRE_FALSE(world.at(42).empty());
+    world.call(caller, abi::Sys::call, {42, 1});
+    REQUIRE(world.answer(caller).error() == Error::rights);
+    REQUIRE(world.invoke(kC, cs::remove, 42).ok());
+    world.check();
+}
+
+TEST_CASE("making a pool costs the same for any size, whatever was in the memory") {
+    World world(1, u64{64} << 20);
+    auto* memory = static_cast<std::byte*>(machine::to_virt({fake::kRamBase + World::kPoolBytes}));
+    std::fill(memory, memory + (u64{32} << 20), std::byte{0xff});
+    const u64 before = fake::state().zeroed;
+    REQUIRE(world.invoke(kRam, mem::make_pool, 71).ok());
+    REQUIRE(fake::state().zeroed - before <= kPage);
+    const u64 free = world.object<Pool>(71).free_bytes();
+    for (u64 slot = 300; slot < 700; ++slot) REQUIRE(world.create(slot % 2 ? Type::thread : Type::endpoint, slot, 0, 0, 71).ok());
+    for (u64 slot = 300; slot < 700; ++slot) REQUIRE(world.invoke(kC, cs::remove, slot).ok());
+    REQUIRE(world.object<Pool>(71).free_bytes() == free);
+    REQUIRE(world.invoke(kC, cs::remove, 71).ok());
 }
 
 TEST_CASE("the root task's capability space, where the roots lie, stays; revoking pool or space ends the task") {

@@ -110,9 +110,10 @@ TEST_CASE_METHOD(Fixture, "tables go back to the pool") {
     REQUIRE(map(kGiga - kMega2 - kPage, 0, 3 * kMega2) == Error::none);
     REQUIRE(map(100 * kGiga, 0, kPage) == Error::none);
     REQUIRE(pool->free_bytes() < free);
-    tables.free_all(*pool);
+    while (!tables.free_step(*pool)) {
+    }
     REQUIRE(pool->free_bytes() == free);
-    tables.free_all(*pool);  // nothing is left to free
+    REQUIRE(tables.free_step(*pool));  // nothing is left to free
 }
 
 TEST_CASE_METHOD(Fixture, "a page table is a map from pages to pages") {
@@ -159,7 +160,8 @@ TEST_CASE_METHOD(Fixture, "a page table is a map from pages to pages") {
         const u64 probe = (random() % 4096) * kPage + (random() % 3) * kGiga;
         REQUIRE((walk(probe).second != 0) == overlaps(probe, kPage));
     }
-    tables.free_all(*pool);
+    while (!tables.free_step(*pool)) {
+    }
     REQUIRE(pool->free_bytes() == free);
 }
 
