@@ -62,7 +62,7 @@ TABLE = {
         "hvc smc registers_go_in counts_exits mmio_load mmio_store fetch_abort trapped_registers set_way_traps unknown_hvc "
         "pstate_sanitized pstate_kept wfi_ends_by_timer wfi_counts timer_in_the_past sleeps_in_wfi busy_while_it_sleeps two_guests "
         "timer_of_unloaded_vcpu again_after_stop fp_registers_apart hostile_el1_registers hostile_mdscr hostile_has_its_own "
-        "hostile_offset moves_between_cores"),
+        "hostile_offset moves_between_cores page_goes_meanwhile"),
     "invoke": Entry("bad_slot"),
     "yield": Entry("", "takes_turns not_to_lower keeps_fp_registers"),
     "log": Entry("bad_slot rights bad_arg", "nothing"),
@@ -73,7 +73,7 @@ TABLE = {
                                "every kind of object comes and goes, 1000 times, without a trace")),
     "pool.stat": Entry("", "all_bytes"),
     "cspace.copy": Entry("rights bad_slot no_memory occupied dying depth busy bad_type bad_arg",
-                         "keeps_badge rights_only_shrink beside_no_memory",
+                         "keeps_badge rights_only_shrink beside_no_memory failure_takes_nothing",
                          unit=("capability spaces, memory and references behave as the naive model says",)),
     "cspace.remove": Entry("rights bad_slot busy",
                            "copy takes_children object_lives_on first_capability holds_itself takes_what_is_inside no_leak "
@@ -100,7 +100,7 @@ TABLE = {
     "thread.start": Entry("rights busy bad_arg", "runs registers_zero remote"),
     "thread.stop": Entry("rights", "stops twice queued_caller served_caller server waiter runs_guest remote remote_caller "
                                    "remote_server", unit=("stop undoes whatever a thread waits for",)),
-    "thread.resume": Entry("rights busy bad_arg", "goes_on faulted remote"),
+    "thread.resume": Entry("rights busy bad_arg", "goes_on faulted remote call_is_over wait_is_over call_is_made_again"),
     "thread.read": Entry("rights bad_arg", "general past_the_end faulted"),
     "thread.write": Entry("rights busy bad_arg", "general pstate_sanitized thread_pointer redirects faulted"),
     "thread.receive": Entry("rights bad_slot", "none"),

@@ -4,8 +4,8 @@
 // One method call on an object: its arguments, by register number, and the slots they name.
 #pragma once
 
-#include "kernel/core/create.hpp"
 #include "kernel/core/cpu.hpp"
+#include "kernel/core/create.hpp"
 #include "kernel/core/guest.hpp"
 #include "kernel/core/irq.hpp"
 
@@ -36,12 +36,17 @@ public:
         if ((found->rights() & rights) != rights) return {Error::rights, n};
         return found;
     }
-    Result<Slot*> destination(unsigned n) const { return self.cspace->make(arg(n), n); }
+    // Of the invoker's capability space, or of another. One for each call.
+    Result<Slot*> destination(unsigned n) { return destination(*self.cspace, n); }
+    Result<Slot*> destination(CSpace& space, unsigned n) { return space.make(arg(n), n, vacancy_); }
 
     Cpu& cpu;
     Thread& self;
     Slot& slot;
     const Capability cap;
+
+private:
+    CSpace::Vacancy vacancy_;
 };
 
 // Methods by type; structure lock held.

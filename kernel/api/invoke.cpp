@@ -99,7 +99,7 @@ void sys_invoke(Cpu& cpu) {
         self.set_result(status.tag());
         return;
     }
-    const StructureLock lock;
+    const StructureLock lock(cpu);
     if (cpu.current != &self) return;  // while waiting for the lock it has been stopped, and may be gone
     Slot* slot = self.cspace->find(index);
     if (!slot || slot->empty()) {
@@ -107,10 +107,12 @@ void sys_invoke(Cpu& cpu) {
         return;
     }
     Invocation call(cpu, self, *slot);
+    self.set_result(0);  // if it stops itself
     status = structural(call, method);
     if (cpu.current != &self) return;  // it has stopped or removed itself
     if (status.argument == kAgain.argument) [[unlikely]] {
         self.frame.pc -= 4;
+        self.frame.x[1] = method;
         cpu.hazard |= kReschedule;
         return;
     }

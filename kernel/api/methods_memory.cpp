@@ -257,7 +257,7 @@ Status invoke_cspace(Invocation& call, u32 method) {
         case abi::cspace::copy: {
             if (const Status status = call.need(rights::cspace_insert); !status.ok()) return status;
             if (call.slot.dying()) return {Error::dying, 0};  // slots that were looked at already must stay empty
-            const auto to = space.make(call.arg(2), 2);
+            const auto to = call.destination(space, 2);
             if (!to.ok()) return to.status();
             Slot* from = call.self.cspace->find(call.arg(3));
             if (!from || from->empty()) return {Error::bad_slot, 3};

@@ -42,12 +42,24 @@ void pass_all_cores() {
     }
 }
 
-StructureLock::StructureLock() {
+namespace {
+
+void take_lock() {
     const u32 mine = __atomic_fetch_add(&next_ticket, 1, __ATOMIC_RELAXED);
     while (__atomic_load_n(&now_serving, __ATOMIC_ACQUIRE) != mine) {
         serve_request(machine::cpu());
         wait_in_kernel();
     }
+}
+
+}  // namespace
+
+StructureLock::StructureLock() { take_lock(); }
+
+StructureLock::StructureLock(Cpu& cpu) {
+    cpu.call_waits = true;
+    take_lock();
+    cpu.call_waits = false;
 }
 
 StructureLock::~StructureLock() { __atomic_store_n(&now_serving, now_serving + 1, __ATOMIC_RELEASE); }

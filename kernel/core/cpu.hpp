@@ -41,7 +41,8 @@ struct Cpu {
     Request* request;  // from the holder of the structure lock
     u64 mpidr;
     bool online;
-    bool passing;  // another core waits until this one is between two uses of what it has read: pass_all_cores
+    bool passing;     // another core waits until this one is between two uses of what it has read: pass_all_cores
+    bool call_waits;  // the current thread's system call waits for the structure lock: nothing of it has happened
 };
 
 // Hazards
@@ -52,6 +53,7 @@ inline constexpr u64 kReschedule = 1;
 class StructureLock {
 public:
     StructureLock();
+    explicit StructureLock(Cpu& cpu);  // of a system call: it is made again if its thread is stopped while it waits
     ~StructureLock();
     StructureLock(const StructureLock&) = delete;
     StructureLock& operator=(const StructureLock&) = delete;

@@ -7,17 +7,40 @@
 
 namespace twain::kernel {
 
-Result<Slot*> CSpace::make(u64 index, unsigned argument) {
+Result<Slot*> CSpace::make(u64 index, unsigned argument, Vacancy& vacancy) {
     if (index == 0 || index >= abi::cspace::kSlots) return {Error::bad_slot, argument};
-    Leaf*& leaf = leaves_[index / kLeafSlots];
+    Leaf* leaf = leaves_[index / kLeafSlots];
     if (!leaf) {
-        void* page = pool->allocate(Pool::order_of<Leaf>());
-        if (!page) return {Error::no_memory, argument};
-        __atomic_store_n(&leaf, static_cast<Leaf*>(page), __ATOMIC_RELEASE);
+        leaf = static_cast<Leaf*>(pool->allocate(Pool::order_of<Leaf>()));
+        if (!leaf) return {Error::no_memory, argument};
+        vacancy.space_ = this;
+        vacancy.index_ = index;
+        vacancy.leaf_ = leaf;
     }
     Slot* slot = &leaf->slots[index % kLeafSlots];
     if (!slot->empty()) return {Error::occupied, argument};
     return slot;
+}
+
+Result<Slot*> CSpace::make(u64 index, unsigned argument) {
+    Vacancy vacancy;
+    const auto slot = make(index, argument, vacancy);
+    vacancy.publish();
+    return slot;
+}
+
+void CSpace::Vacancy::publish() {
+    if (space_) __atomic_store_n(&space_->leaves_[index_ / kLeafSlots], static_cast<Leaf*>(leaf_), __ATOMIC_RELEASE);
+    space_ = nullptr;
+}
+
+void CSpace::Vacancy::settle() {
+    if (!space_) return;
+    if (static_cast<Leaf*>(leaf_)->slots[index_ % kLeafSlots].empty()) {
+        space_->pool->free(leaf_, Pool::order_of<Leaf>());
+    } else {
+        publish();
+    }
 }
 
 bool CSpace::first_used(Slot*& used) {

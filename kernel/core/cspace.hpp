@@ -26,8 +26,25 @@ public:
         Leaf* leaf = __atomic_load_n(&leaves_[index / kLeafSlots], __ATOMIC_ACQUIRE);
         return leaf ? &leaf->slots[index % kLeafSlots] : nullptr;
     }
-    // The slot for something new; makes its leaf. Structure lock.
-    Result<Slot*> make(u64 index, unsigned argument);
+    // A slot for something new. Its leaf may be new as well; then it becomes part of the space when the slot has been
+    // filled, and goes back to the pool if it has not: who failed has changed nothing. Structure lock.
+    class Vacancy {
+    public:
+        Vacancy() = default;
+        ~Vacancy() { settle(); }
+        Vacancy(const Vacancy&) = delete;
+        Vacancy& operator=(const Vacancy&) = delete;
+
+    private:
+        friend class CSpace;
+        void settle();
+        void publish();
+        CSpace* space_ = nullptr;  // nullptr: the leaf was there before
+        u64 index_ = 0;
+        void* leaf_ = nullptr;
+    };
+    Result<Slot*> make(u64 index, unsigned argument, Vacancy& vacancy);
+    Result<Slot*> make(u64 index, unsigned argument);  // its leaf stays, whatever becomes of the slot
 
     // For tearing down: a slot in use, or nullptr if there is none. Goes on where it was, as nothing is filled meanwhile;
     // if something may be, rewind() first. False: not known yet, ask again. Structure lock.

@@ -25,7 +25,23 @@ void take_off(Vcpu& vcpu) {
         &vcpu);
 }
 
-// Nobody runs it, and no core holds it any more. Structure lock.
+// As long as it exists, nobody begins to run the vCPU who does not do so already. vcpu_run takes no lock: it shows that
+// it runs, then looks whether it may; this one shows that it may not, then looks whether somebody runs. Structure lock.
+class Hold {
+public:
+    explicit Hold(Vcpu& vcpu) : vcpu_(vcpu) {
+        __atomic_store_n(&vcpu_.held, true, __ATOMIC_RELEASE);
+        machine::barrier();
+    }
+    ~Hold() { __atomic_store_n(&vcpu_.held, false, __ATOMIC_RELEASE); }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+private:
+    Vcpu& vcpu_;
+};
+
+// Nobody runs it, and no core holds it any more. It is held.
 void release(Vcpu& vcpu) {
     if (vcpu.runner) stop(*vcpu.runner);
     if (vcpu.page) take_off(vcpu);
@@ -33,10 +49,13 @@ void release(Vcpu& vcpu) {
 
 // The thread is the one that runs the vCPU, or is told that it cannot be.
 bool claim(Vcpu& vcpu, Thread& self) {
+    const auto complete = [&] { return vcpu.page && vcpu.space && !__atomic_load_n(&vcpu.held, __ATOMIC_ACQUIRE); };
     Thread* nobody = nullptr;
-    if (vcpu.page && vcpu.space &&
+    if (complete() &&
         __atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-        return true;
+        machine::barrier();
+        if (complete()) return true;
+        __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
     }
     self.set_result(Status(Error::busy).tag());
     return false;
@@ -77,7 +96,7 @@ void sys_vcpu_run(Cpu& cpu) {
         return;
     }
     // Another core holds its registers. Waiting for the lock may have stopped this thread, or taken the vCPU away.
-    const StructureLock lock;
+    const StructureLock lock(cpu);
     if (cpu.current != &self) return;
     if (self.cspace->load(self.frame.x[0]).head != cap.head) {
         self.set_result(Status(Error::bad_slot).tag());
@@ -127,15 +146,20 @@ Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason) {
 
 Status guest_sync(Vcpu& vcpu, u64 groups) {
     if (groups & ~u64{abi::kGroupAll}) return {Error::bad_arg, 2};
+    const Hold hold(vcpu);
     if (vcpu.runner || !vcpu.page) return {Error::busy, 0};
     if (groups & machine::kGroupsInCore) take_off(vcpu);
     return {};
 }
 
-void guest_destroy(Vcpu& vcpu) { release(vcpu); }
+void guest_destroy(Vcpu& vcpu) {
+    const Hold hold(vcpu);
+    release(vcpu);
+}
 
 void guest_lose_reference(Slot& slot) {
     Vcpu& vcpu = Pool::holder<Vcpu>(&slot);
+    const Hold hold(vcpu);
     release(vcpu);
     if (&slot == &vcpu.refs[Vcpu::ref_page]) vcpu.page = nullptr;
     if (&slot == &vcpu.refs[Vcpu::ref_space]) vcpu.space = nullptr;

@@ -23,6 +23,7 @@ public:
     u64 affinity;
     u32 kick;           // a KickReason that waits, plus one
     bool sleeping;      // in WFI
+    bool held;          // nobody may begin to run it: see Hold in guest.cpp
     bool timer_active;  // PPI 27 is active at the redistributor on its behalf
     bool timer_routed;  // PPI 27 is enabled for it
     VirqPlan virqs;

@@ -59,7 +59,9 @@ void deliver_bits(Thread& thread, u64 bits) {
 
 u64 take_bits(Notification& note) { return __atomic_exchange_n(&note.bits, u64{0}, __ATOMIC_ACQ_REL); }
 
-bool has_bits(const Thread& thread) { return thread.note && __atomic_load_n(&thread.note->bits, __ATOMIC_ACQUIRE) != 0; }
+bool has_bits(const Thread& thread) {
+    return thread.note && __atomic_load_n(&thread.note->bits, __ATOMIC_ACQUIRE) != 0;
+}
 
 // Caller and server are on one core: the server works on the caller's time.
 void lend(Thread& caller, Thread& server) {
@@ -76,7 +78,9 @@ void lend(Thread& caller, Thread& server) {
 void give_back(Cpu& cpu, Thread& caller) {
     Sched* sched = caller.lent;
     if (!sched) return;
-    const auto own_time = [](Thread& thread) { return thread.sched && thread.sched->user == &thread ? thread.sched : nullptr; };
+    const auto own_time = [](Thread& thread) {
+        return thread.sched && thread.sched->user == &thread ? thread.sched : nullptr;
+    };
     caller.lent = nullptr;
     for (Thread* between = caller.server; between && between->lent == sched; between = between->server) {
         between->lent = nullptr;
@@ -392,7 +396,7 @@ void sys_call(Cpu& cpu) {
         call(cpu, self, nullptr);
         return;
     }
-    const StructureLock lock;
+    const StructureLock lock(cpu);
     if (cpu.current == &self) call(cpu, self, &lock);
 }
 
@@ -402,7 +406,7 @@ void sys_reply_wait(Cpu& cpu) {
         reply_wait(cpu, self, nullptr);
         return;
     }
-    const StructureLock lock;
+    const StructureLock lock(cpu);
     if (cpu.current == &self) reply_wait(cpu, self, &lock);
 }
 
@@ -464,7 +468,7 @@ void sys_wait(Cpu& cpu) {
             wait_endpoint(cpu, self, nullptr);
             return;
         }
-        const StructureLock lock;
+        const StructureLock lock(cpu);
         if (cpu.current == &self) wait_endpoint(cpu, self, &lock);
         return;
     }

@@ -14,11 +14,19 @@ namespace {
 
 constexpr unsigned kDrained = 16;  // waiters that go at once
 
+// What the thread finds when it goes on: not its own message, which would look like an answer.
+void tell_cancelled(Thread& thread) {
+    thread.frame.x[0] = 0;
+    thread.set_result(Status(Error::cancelled).tag());
+}
+
 // On the core where the thread was calling to: whoever stands for it there lets go of it.
 void forget_caller(void* argument) {
     Thread& thread = *static_cast<Thread*>(argument);
     Cpu& cpu = machine::cpu();
     remove_mail(cpu, thread);
+    if ((thread.endpoint || thread.server || thread.reply) && thread.fault == abi::FaultKind::none)
+        tell_cancelled(thread);
     leave_endpoint(thread);
     if (thread.server) {
         thread.server->caller = nullptr;
@@ -43,12 +51,14 @@ void stop_here(void* argument) {
     remove_knock(cpu, thread);
     disarm(cpu, thread);
     if (cpu.current == &thread) {
+        if (cpu.call_waits) thread.frame.pc -= 4;
         leave_current(cpu);
         cpu.hazard |= kReschedule;
     } else if (thread.runnable()) {
         remove_ready(cpu, thread);
     }
     if (thread.vcpu) guest_abandon(thread, Status(Error::cancelled).tag());
+    if (thread.state == State::receiving || thread.state == State::waiting) tell_cancelled(thread);
     if (thread.state == State::receiving) leave_endpoint(thread);
     if (thread.note && !thread.bound) {
         thread.note->waiter = nullptr;

@@ -102,7 +102,8 @@ void remote_partners_go() {
         check("call/remote_served", wait_for([&] { return server.word[1] > 0; }));
         expect_ok("thread.stop/remote_caller", caller.thread.stop());
         need(caller.thread.resume());  // its call is over
-        check("thread.stop/remote_caller", wait_for([&] { return caller.done(); }));
+        check("thread.stop/remote_caller",
+              wait_for([&] { return caller.done(); }) && error_of(caller) == Error::cancelled);
         need(caller.start());
         pause();
         expect_ok("thread.stop/remote_server", server.thread.stop());
@@ -268,6 +269,77 @@ void contention() {
     expect_equal("cspace.remove/from_all_cores", before, free_bytes());
 }
 
+// A thread that is stopped while its call waits for the structure lock makes it again when it goes on: nothing of it has
+// happened. The other core holds the lock most of the time.
+void stopped_at_the_lock() {
+    Scratch scratch;
+    Worker holder(scratch,
+                  [](Worker& self) {
+                      for (;;) {
+                          (void)kObjects.create_space(self.slots[0], abi::SpaceKind::host);
+                          (void)kSelf.remove(self.slots[0]);
+                      }
+                  },
+                  {.core = 1});
+    Worker caller(scratch,
+                  [](Worker& self) {
+                      for (;;) {
+                          const sys::Regs out = raw(kPool, abi::pool::stat, 77, 77);
+                          self.word[out.x1 != 0 || out.x2 == 77 || out.x3 == 77 ? 0 : 1].fetch_add(1);
+                      }
+                  },
+                  {.core = cores() - 1});
+    holder.slots[0] = scratch.slot();
+    need(holder.start());
+    need(caller.start());
+    for (unsigned i = 0; i < 300; ++i) {
+        pause(17 + i % 7);
+        need(caller.thread.stop());
+        need(caller.thread.resume());
+    }
+    expect_equal("thread.resume/call_is_made_again", 0, caller.word[0]);
+    check("thread.resume/call_is_made_again", wait_for([&] { return caller.word[1] > 10; }));
+}
+
+// A vCPU that one core begins to run loses its page, or is synchronized, on another.
+void run_race() {
+    if (!at_el2()) {
+        skip("vcpu_run/page_goes_meanwhile", "kernel at EL1");
+        return;
+    }
+    Scratch scratch;
+    const Guest guest(scratch);
+    guest.enter_at(guest_calls);
+    Worker worker(scratch,
+                  [](Worker& self) {
+                      for (;;) {
+                          const auto exit = sys::Vcpu{self.slots[0]}.run();
+                          self.word[exit.ok() ? 0 : 1].fetch_add(1);
+                          *reinterpret_cast<volatile u64*>(self.word[2].load()) = self.word[3];  // begins again
+                      }
+                  },
+                  {.core = 1});
+    const sys::Vcpu vcpu{scratch.slot()};
+    need(kObjects.create_vcpu(vcpu.slot, guest.space, 1));
+    const sys::Memory part{scratch.slot()};
+    worker.slots[0] = vcpu.slot;
+    worker.word[2] = reinterpret_cast<u64>(&guest.page().pc);
+    worker.word[3] = guest.page().pc;
+    need(worker.start());
+    bool good = true;
+    for (unsigned i = 0; i < 100 && good; ++i) {
+        need(guest.memory.derive(kPage, kPage, part.slot, kReadWrite));
+        const u64 before = worker.word[0];
+        need(vcpu.page(part));
+        good = wait_for([&] { return worker.word[0] > before; });
+        pause(1 + i % 7);
+        (void)vcpu.sync(abi::kGroupAll);
+        good = good && kSelf.remove(part.slot).ok();
+        if (worker.state() == State::stopped) need(worker.thread.resume());
+    }
+    check("vcpu_run/page_goes_meanwhile", good);
+}
+
 // The derivation tree is revoked here while another core copies in it.
 void revoke_race() {
     Scratch scratch;
@@ -397,6 +469,8 @@ void test_cores() {
     translations();
     contention();
     revoke_race();
+    stopped_at_the_lock();
+    run_race();
     guests();
     floating_point();
     budgets();

@@ -57,6 +57,19 @@ void copy_without_memory() {
     expect_ok("cspace.copy/beside_no_memory", small.copy(2, kPool));
 }
 
+// A table's leaf is made for what comes into it, not for a call that fails.
+void failure_takes_nothing() {
+    Scratch scratch;
+    const Slot empty = scratch.slot();
+    constexpr Slot kFar = 7000;  // nobody has used that leaf
+    const u64 before = free_bytes();
+    expect("cspace.copy/bad_slot", Error::bad_slot, kSelf.copy(kFar, empty));
+    expect("pool.create/bad_arg", Error::bad_arg, kObjects.create_endpoint(kFar, cores()));
+    expect_equal("cspace.copy/failure_takes_nothing", before, free_bytes());
+    need(kSelf.copy(kFar, kPool));
+    need(kSelf.remove(kFar));
+}
+
 void inspect() {
     Scratch scratch;
     const sys::CSpace no_look{scratch.copy(kSelf.slot, rights::cspace_insert | rights::cspace_remove)};
@@ -73,15 +86,17 @@ void inspect() {
     const auto spare = kSelf.inspect(kSpare);
     check("cspace.inspect/exclusive", spare->flags == abi::cspace::kInspectExclusive && spare->bytes == kSpareBytes);
     const sys::Memory page = scratch.memory(2 * kPage, kReadWrite);
-    check("cspace.inspect/memory", kSelf.inspect(page.slot)->flags == 0 && kSelf.inspect(page.slot)->bytes == 2 * kPage &&
+    check("cspace.inspect/memory", kSelf.inspect(page.slot)->flags == 0 &&
+                                       kSelf.inspect(page.slot)->bytes == 2 * kPage &&
                                        kSelf.inspect(page.slot)->rights == kReadWrite);
     const Slot mapping = scratch.slot();
     constexpr u64 kAt = 0x20'0000'0000;
     need(kSpace.map(page, kPage, kAt, kPage, kRead, mapping));
     const auto mapped = kSelf.inspect(mapping);
-    check("cspace.inspect/mapping", mapped->type == abi::Type::mapping && mapped->address == kAt && mapped->bytes == kPage &&
-                                        mapped->base == kSelf.inspect(page.slot)->base + kPage && mapped->rights == kRead &&
-                                        mapped->object == kSelf.inspect(kSpace.slot)->object);
+    check("cspace.inspect/mapping",
+          mapped->type == abi::Type::mapping && mapped->address == kAt && mapped->bytes == kPage &&
+              mapped->base == kSelf.inspect(page.slot)->base + kPage && mapped->rights == kRead &&
+              mapped->object == kSelf.inspect(kSpace.slot)->object);
     const Slot device = scratch.slot();
     need(kSystem.make_memory(device, 0x0901'0000, kPage));
     check("cspace.inspect/device", kSelf.inspect(device)->flags == abi::cspace::kInspectDevice);
@@ -155,6 +170,7 @@ void nested() {
 void test_cspace() {
     copy();
     copy_without_memory();
+    failure_takes_nothing();
     inspect();
     remove();
     revoke();

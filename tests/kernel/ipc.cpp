@@ -85,8 +85,8 @@ void messages() {
     check("call/server_waits", server.state() == State::receiving);
     const sys::Message answer = badged.call(sys::message(5, 10, 20, 30, 40, 50, 60));
     expect_ok("call/six_words", answer.status());
-    check("call/six_words", answer.word[0] == 11 && answer.word[1] == 21 && answer.word[2] == 31 && answer.word[3] == 41 &&
-                                answer.word[4] == 51 && answer.word[5] == 61);
+    check("call/six_words", answer.word[0] == 11 && answer.word[1] == 21 && answer.word[2] == 31 &&
+                                answer.word[3] == 41 && answer.word[4] == 51 && answer.word[5] == 61);
     expect_equal("call/badge", 0xb4d6e, answer.tag);
     expect_equal("reply_wait/label_only", 0, endpoint.call(sys::message(0)).tag);
     // What a sender writes into the kernel's part of the tag does not arrive.
@@ -96,7 +96,11 @@ void messages() {
     check("call/forged_tag", server.word[1] == 3 && server.state() == State::receiving);
     // A server below its caller works with the caller's priority.
     need(server.sched.configure(0, 0, {1, 0, false}));
-    Worker busy(scratch, [](Worker& self) { for (;; relax()) self.word[0].fetch_add(1); }, {.priority = 30});
+    Worker busy(scratch,
+                [](Worker& self) {
+                    for (;; relax()) self.word[0].fetch_add(1);
+                },
+                {.priority = 30});
     need(busy.start());
     expect_ok("call/donates_priority", endpoint.call(sys::message(0)).status());
     check("call/donates_priority", busy.word[0] == 0);
@@ -126,6 +130,12 @@ void queue() {
     // The caller whose turn it is goes away; its server learns nothing and goes on.
     need(third.thread.stop());
     expect("thread.stop/served_caller", Error::timeout, endpoint.wait(abi::kPoll).status());
+    // They go on: their calls are over, and their own messages do not look like answers.
+    for (Worker* each : {&second, &third}) {
+        need(each->thread.resume());
+        check("thread.resume/call_is_over",
+              wait_for([&] { return each->done(); }) && error_of(*each) == Error::cancelled);
+    }
 }
 
 void partners_go_away() {
@@ -218,7 +228,8 @@ void nested() {
     const u64 before = middle.sched.stat()->used + last.sched.stat()->used;
     need(source.start());
     check("call/nested", wait_for([&] { return source.done(); }) && source.word[1] == 42);
-    check("call/donates_time", middle.sched.stat()->used + last.sched.stat()->used == before && source.sched.stat()->used > 0);
+    check("call/donates_time",
+          middle.sched.stat()->used + last.sched.stat()->used == before && source.sched.stat()->used > 0);
 }
 
 void no_server() {
@@ -238,17 +249,19 @@ void bound() {
     Scratch scratch;
     const sys::Endpoint endpoint = scratch.endpoint();
     const sys::Notification note = scratch.notification();
-    Worker server(scratch, [](Worker& self) {
-        sys::Received in = sys::Endpoint{self.slots[0]}.wait();
-        for (;;) {
-            if (in.is_note()) {
-                self.word[0] = in.bits();
-                in = sys::Endpoint{self.slots[0]}.wait();
-            } else {
-                in = sys::Endpoint{self.slots[0]}.reply_wait(sys::message(3));
-            }
-        }
-    }, {.note = note.slot});
+    Worker server(scratch,
+                  [](Worker& self) {
+                      sys::Received in = sys::Endpoint{self.slots[0]}.wait();
+                      for (;;) {
+                          if (in.is_note()) {
+                              self.word[0] = in.bits();
+                              in = sys::Endpoint{self.slots[0]}.wait();
+                          } else {
+                              in = sys::Endpoint{self.slots[0]}.reply_wait(sys::message(3));
+                          }
+                      }
+                  },
+                  {.note = note.slot});
     server.slots[0] = endpoint.slot;
     need(server.start());
     pause();

@@ -50,6 +50,9 @@ void waiters() {
     pause();
     need(one.thread.stop());
     expect("thread.stop/waiter", Error::timeout, note.wait(abi::kPoll).status());
+    need(one.thread.resume());
+    check("thread.resume/wait_is_over",
+          wait_for([&] { return one.done(); }) && one.word[0] == static_cast<u64>(Error::cancelled));
     need(one.start());
     pause();
     expect_ok("notification.remove/waiter", kSelf.remove(note.slot));
@@ -115,7 +118,10 @@ void other_core() {
     }
     Scratch scratch;
     const sys::Notification note = scratch.notification();
-    Worker far(scratch, [](Worker& self) { self.word[0] = static_cast<u64>(sys::Notification{self.slots[0]}.arm(sys::after_ms(10)).error()); },
+    Worker far(scratch,
+               [](Worker& self) {
+                   self.word[0] = static_cast<u64>(sys::Notification{self.slots[0]}.arm(sys::after_ms(10)).error());
+               },
                {.core = 1});
     far.slots[0] = note.slot;
     need(far.start());
