@@ -11,7 +11,7 @@ setting(TWAIN_CONFIG configs/two-guests.toml)
 # The board that test images are made for (configs/boards/); a system names its own board.
 setting(TWAIN_BOARD qemu-virt)
 
-# The machine that `ninja simulate` starts. Empty: as the system says ([board_args] cpus, ram).
+# The machine that `tools/twain run` and `ninja simulate` start. Empty: as the system says ([board_args] cpus, ram).
 setting(TWAIN_CORES "")   # 1 to 8; the system is lowered again for that many
 setting(TWAIN_MEMORY "")  # for example 2G
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
-from twainlib import broker, cli, packages, paths
+from twainlib import broker, cli, packages, paths, system
 from twainlib.errors import Exit, TwainError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -304,3 +304,16 @@ def test_places_that_are_not_there_are_named(tmp_path):
     gone.mkdir()
     result = subprocess.run(["sh", "-c", f"cd {gone} && rmdir {gone} && exec {TWAIN} boards"], capture_output=True, text=True)
     assert result.returncode == Exit.USAGE and "current directory" in result.stderr
+
+
+def test_easy_settings_are_honoured(monkeypatch, capsys):
+    values = {"TWAIN_CONFIG": "configs/dual-persona.toml", "TWAIN_CORES": "4", "TWAIN_MEMORY": "3G", "TWAIN_CPU": "cortex-a76",
+              "TWAIN_GIC": "3"}
+    monkeypatch.setattr(system, "settings", lambda: values)
+    assert cli.main(["run", "--dry-run"]) == 0
+    words = capsys.readouterr().out.split()
+    assert words[words.index("-smp") + 1] == "4" and words[words.index("-m") + 1] == "3G"
+    assert words[words.index("-cpu") + 1] == "cortex-a76" and "dual-persona" in words[words.index("-kernel") + 1]
+    values["TWAIN_CORES"] = "99"
+    assert cli.main(["run", "--dry-run"]) == Exit.USAGE
+    assert "TWAIN_CORES" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from twainlib import build, machine, symbols, system
-from twainlib.errors import TwainError
+from twainlib.errors import Exit, TwainError
 from twainlib.paths import build_root
 from twainlib.session import Session
 
@@ -40,3 +40,10 @@ def test_panic_is_symbolized(el1):
     assert f"kernel-el{1 if el1 else 2}.elf" in text, said
     assert "0x5ca1ab1e" in text and "ELR 0xdead0000" in text
     assert "  #0 " in text and "twain::kernel::" in text
+
+
+def test_a_machine_that_the_image_was_not_made_for_is_a_failed_run():
+    result = subprocess.run([TWAIN, "run", "two-guests", "--", "-m", "256M"], capture_output=True, text=True, timeout=200,
+                            stdin=subprocess.DEVNULL)
+    assert result.returncode == Exit.RUN and "the system did not start" in result.stderr
+    assert "RAM, at least: expected" in result.stdout and "found 256 MB" in result.stdout

@@ -18,7 +18,7 @@ from collections import deque
 from pathlib import Path
 
 from .errors import Exit, TwainError
-from .lines import END_OF_PANIC, KERNEL, SUPERVISOR, LineParser, json_answer
+from .lines import END_OF_PANIC, KERNEL, REFUSALS, SUPERVISOR, LineParser, json_answer
 from .process import Child
 
 ESCAPE = 0x01  # Ctrl-A
@@ -46,6 +46,7 @@ class Broker:
         self.lines = []
         self.exit_code = None
         self.panicked = False  # the kernel: nothing more will come
+        self.refused = False  # by loader or init: it never came to guests
         self._labels = labels or {name: name for name in self.guests}
         self._focus = None
         self._backlog = deque(maxlen=BACKLOG)
@@ -201,7 +202,9 @@ class Broker:
             tap(data)
         for line in self.parser.feed(data):
             self.lines.append(line)
-            self.panicked = self.panicked or (line.tag == KERNEL and line.text.strip() == END_OF_PANIC)
+            if line.tag == KERNEL:
+                self.panicked = self.panicked or line.text.strip() == END_OF_PANIC
+                self.refused = self.refused or line.text.startswith(REFUSALS)
             if line.tag == SUPERVISOR and "restart" in line.text:
                 self._focus = None  # a console server that was made again gives the keyboard to its first guest
             answer = json_answer(line, self._asked[0].split()[0]) if self._asked else None

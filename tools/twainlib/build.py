@@ -95,7 +95,7 @@ def make_images(info, refresh=False):
 
 
 def configure(config, cpus, debug, log):
-    settings = [f"-DTWAIN_CONFIG={Path(config).resolve()}", f"-DTWAIN_CORES={cpus or system.settings().get('TWAIN_CORES', '')}",
+    settings = [f"-DTWAIN_CONFIG={Path(config).resolve()}", f"-DTWAIN_CORES={system.cores(cpus) or ''}",
                 f"-DTWAIN_OUTPUT={build_root()}", f"-DTWAIN_FILES={images_dir()}", f"-DTWAIN_PYTHON={sys.executable}"]
     _run(["cmake", "--preset", preset(debug), "-B", tree(debug), *settings], log, "w", "configuring")
 

@@ -92,6 +92,8 @@ def run(options):
     built = _build_to_run(options)
     with machine.boot(built, options) as running:
         code = terminal.serve(running, options.timeout, linger=options.gdb)
+    if running.refused:
+        raise Session(running).failure("the system did not start")
     if code != 0:
         raise Session(running).failure(f"QEMU ended with exit code {code}")
     return Exit.OK

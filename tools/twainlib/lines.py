@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 KERNEL = ""  # tag of lines that carry none
 SUPERVISOR = "twain"
+REFUSALS = ("twain: cannot start: ", "twain: this image was built for ", "twain: the loader failed",
+            "init: the system cannot be made")  # of loader and init; the machine then goes off or stays still
 END_OF_PANIC = "end of panic"  # the kernel's last line; guests cannot forge one without a tag
 
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")

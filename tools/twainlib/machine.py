@@ -12,10 +12,12 @@ from .paths import system_dir
 
 def command(image, info, options):
     """QEMU's argument vector. `options` are those of `run`; what is missing there has its default."""
-    return qemu.command(image, cpus=info.cpus, memory=f"{info.ram >> 20}M", cpu=options.cpu or system.settings().get("TWAIN_CPU"),
+    settings = system.settings()
+    return qemu.command(image, cpus=info.cpus, memory=settings.get("TWAIN_MEMORY") or f"{info.ram >> 20}M",
+                        cpu=options.cpu or settings.get("TWAIN_CPU"),
                         gdb=getattr(options, "gdb", False), deterministic=getattr(options, "deterministic", False),
                         extra=options.extra, el2=not getattr(options, "el1", False),
-                        gic=getattr(options, "gic", None) or system.settings().get("TWAIN_GIC", 3),
+                        gic=getattr(options, "gic", None) or settings.get("TWAIN_GIC", 3),
                         shadow=getattr(options, "shadow", None))
 
 

@@ -53,6 +53,16 @@ def settings():
     return {name: quoted or bare for name, quoted, bare in found}
 
 
+def cores(asked=None):
+    """How many the system is lowered for: as asked, as easy-settings.cmake says, or None: as the description says."""
+    text = settings().get("TWAIN_CORES")
+    if asked or not text:
+        return asked
+    if text not in map(str, range(1, 9)):
+        raise TwainError(Exit.USAGE, f'easy-settings.cmake: TWAIN_CORES is "{text}"', hint="1 to 8, or empty")
+    return int(text)
+
+
 def default_config():
     return str(ROOT / (settings().get("TWAIN_CONFIG") or "configs/dual-persona.toml"))
 
@@ -79,7 +89,7 @@ def shown(path):
 def load(config, cpus=None, with_files=False, programs=None, warnings=True):
     """Checks a configuration and returns its SystemInfo; messages go to stderr, errors end the command."""
     sysgen = generator()
-    result = sysgen.check(config, sysgen.Options(programs, images_dir() if with_files else None, cpus))
+    result = sysgen.check(config, sysgen.Options(programs, images_dir() if with_files else None, cores(cpus)))
     for item in result.diagnostics if warnings else result.errors:
         print(sysgen.render(item), file=sys.stderr)
     if result.errors or result.config is None:
