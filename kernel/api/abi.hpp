@@ -320,9 +320,11 @@ struct ShadowSpace {
     std::uint64_t ttbr0, ttbr1;  // exact values; ttbr0 ~0: none
     std::uint32_t view[2];
 };
-inline constexpr unsigned kShadowSpaces = 16;
+// It is one of kShadowWays from here on.
+inline constexpr unsigned kShadowWays = 4, kShadowSpaces = 8 * kShadowWays;
 constexpr unsigned shadow_space(std::uint64_t ttbr0, std::uint64_t ttbr1) {
-    return static_cast<unsigned>((ttbr0 >> 12) ^ (ttbr1 >> 48)) % kShadowSpaces;
+    const std::uint64_t hash = ((ttbr0 >> 12) + (ttbr1 >> 48)) * 0x9e37'79b1;
+    return static_cast<unsigned>(hash >> 16) * kShadowWays % kShadowSpaces;
 }
 
 struct ShadowFill {

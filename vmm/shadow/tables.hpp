@@ -44,8 +44,7 @@ public:
         shadow.view[1] = 2 * lower + 1;
         shadow.moved = 0;
         if (on) {
-            abi::ShadowSpace& space = shadow.space[abi::shadow_space(el1.ttbr0_el1, el1.ttbr1_el1)];
-            space = {el1.ttbr0_el1, el1.ttbr1_el1, {2 * lower, 2 * lower + 1}};
+            list(shadow, el1, lower);
         }
     }
     // A vCPU begins, or its control registers have changed: TTBRn_EL1 do not mean what they did.
@@ -143,6 +142,18 @@ private:
         const Root& root = roots_[lower];
         platform_.view(vcpu, 2 * lower, lower, 0);
         platform_.view(vcpu, 2 * lower + 1, root.privileged != 0 ? root.privileged : lower, root.upper);
+    }
+
+    void list(abi::ShadowState& shadow, const abi::El1State& el1, unsigned lower) {
+        abi::ShadowSpace* const set = &shadow.space[abi::shadow_space(el1.ttbr0_el1, el1.ttbr1_el1)];
+        unsigned way = static_cast<unsigned>(clock_) % abi::kShadowWays;
+        for (unsigned w = 0; w < abi::kShadowWays; ++w) {
+            if (set[w].ttbr0 == kOff || (set[w].ttbr0 == el1.ttbr0_el1 && set[w].ttbr1 == el1.ttbr1_el1)) {
+                way = w;
+                break;
+            }
+        }
+        set[way] = {el1.ttbr0_el1, el1.ttbr1_el1, {2 * lower, 2 * lower + 1}};
     }
 
     // No vCPU's kernel goes to this address space by itself any more.

@@ -160,13 +160,16 @@ bool write_table(VcpuPage& page, u32 what) {
         return true;
     }
     if ((what & ~u32{31}) != abi::kShadowTable0) return false;
-    const abi::ShadowSpace& space = shadow.space[abi::shadow_space(value, page.el1.ttbr1_el1)];
+    const abi::ShadowSpace* space = &shadow.space[abi::shadow_space(value, page.el1.ttbr1_el1)];
+    const abi::ShadowSpace* const end = space + abi::kShadowWays;
     const auto matches = [&] {
-        return __atomic_load_n(&space.ttbr0, __ATOMIC_RELAXED) == value && space.ttbr1 == page.el1.ttbr1_el1;
+        return __atomic_load_n(&space->ttbr0, __ATOMIC_RELAXED) == value && space->ttbr1 == page.el1.ttbr1_el1;
     };
-    if (!matches()) return false;
-    __atomic_store_n(&shadow.view[0], space.view[0], __ATOMIC_RELAXED);
-    __atomic_store_n(&shadow.view[1], space.view[1], __ATOMIC_RELAXED);
+    for (; !matches(); ++space) {
+        if (space + 1 == end) return false;
+    }
+    __atomic_store_n(&shadow.view[0], space->view[0], __ATOMIC_RELAXED);
+    __atomic_store_n(&shadow.view[1], space->view[1], __ATOMIC_RELAXED);
     machine::barrier();  // who takes a root away looks the other way round
     if (!matches()) return false;
     page.el1.ttbr0_el1 = value;
