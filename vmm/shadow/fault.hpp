@@ -36,14 +36,15 @@ public:
         }
     }
 
-    // Virtual EL0 goes on where its access failed: perhaps its kernel has mapped it by now.
+    // Virtual EL0 goes on where its access failed: perhaps its kernel has mapped it by now. Around a page that was written
+    // first there is nothing new; around others a kernel maps more of the file.
     void fill_eagerly() {
         const Gva at{c_.eager};
         c_.eager = ShadowVcpu<P>::kNowhere;
         Guard guard(c_.guest.lock, c_.platform, c_.v.index);
         const Translation t = translate(page_.el1, c_.machine.memory(), at);
         if (c_.at_el0() && t.fault == 0 && t.user && in_ram(t.at)) {
-            (void)fill(t, at, false);
+            (void)fill(t, at, false, t.read_only);
         }
     }
 
@@ -139,7 +140,7 @@ private:
     }
 
     // The translation that is missing, and its neighbours. A fault status if it cannot be had.
-    unsigned fill(const Translation& t, Gva at, bool execute) {
+    unsigned fill(const Translation& t, Gva at, bool execute, bool neighbours = true) {
         const bool upper = bit(at.value, 55) && c_.translates();
         // An early kernel writes to the text that it executes, and reads what it wrote: no copy could follow that.
         if (execute && upper && !c_.guest.rewrites && !c_.guest.naive && !t.user && t.read_only) {
@@ -167,7 +168,7 @@ private:
             flags |= abi::kFillBlock;
         }
         page_.shadow.fill[0] = {page | root, to.value | flags};
-        return install(c_.translates() && t.shift == 12 && !copied ? around(t, page, root) : 1);
+        return install(c_.translates() && t.shift == 12 && !copied && neighbours ? around(t, page, root) : 1);
     }
 
     Ipa copy_of(const Translation& t, Gva at) {

@@ -344,13 +344,7 @@ Status guest_translate(Vcpu& vcpu, u32 method, u64 a, u64 b, u64 c, u64& result)
     switch (method) {
         case abi::vcpu::fill:
             if (a > abi::kShadowFills) return {Error::bad_arg, 2};
-            for (; result < a; ++result) {
-                const abi::ShadowFill* from = &page->shadow.fill[result];
-                const abi::ShadowFill once{__atomic_load_n(&from->at, __ATOMIC_RELAXED),
-                                           __atomic_load_n(&from->to, __ATOMIC_RELAXED)};
-                if (const Status status = shadow->fill(*space, once); !status.ok()) return status;
-            }
-            return {};
+            return shadow->fill(*space, page->shadow.fill, a, result);
         case abi::vcpu::view: return shadow->view(a, b, c);
         default: return shadow->drop(a, b, c);
     }

@@ -175,50 +175,73 @@ void Shadow::clear_root(u64 number) {
     }
 }
 
-Status Shadow::fill(Space& space, const abi::ShadowFill& request) {
+Status Shadow::fill(Space& space, const abi::ShadowFill* from, u64 count, u64& done) {
     const Lock lock(*this);
+    Near near{};
+    Status status;
+    for (; done < count && status.ok(); done += status.ok() ? 1 : 0) {
+        const abi::ShadowFill once{__atomic_load_n(&from[done].at, __ATOMIC_RELAXED), __atomic_load_n(&from[done].to, __ATOMIC_RELAXED)};
+        status = fill(space, once, near);
+    }
+    dsb_ishst();
+    return status;
+}
+
+Status Shadow::fill(Space& space, const abi::ShadowFill& request, Near& near) {
     const u64 at = request.at & ~(kPage - 1), number = request.at & (kPage - 1);
     const u64 to = request.to & kAddress, bits = request.to & (kPage - 1);
+    if (to - near.to >= near.bytes) {
+        near.memory = space.tables.find(Virt{to}, near.bytes);
+        near.to = align_down(to, near.bytes);
+        if (!near.memory || !(near.memory & TableFormat::kUser) || (near.memory & 0x1c) != 0) {
+            near.bytes = 0;
+            return {Error::bad_arg, 2};
+        }
+        near.memory &= ~(near.bytes - 1) | ~kAddress;
+    }
+    if ((bits & abi::kFillWrite) && (near.memory & TableFormat::kReadOnly)) return {Error::rights, 2};
+    if ((bits & abi::kFillExecute) && (near.memory & TableFormat::kUserNoExecute)) return {Error::rights, 2};
+    const u64 phys = (near.memory & kAddress) + (to - near.to), attributes = TableFormat::leaf(static_cast<u8>(bits & 7), false);
+    if (near.leaf && !((request.at ^ near.at) & ~(kBlock - kPage)) && !(bits & (abi::kFillBlock | abi::kFillFragment))) [[likely]] {
+        install(near.leaf[index(at, 3)], at, phys | attributes | kTable | kValid);
+        return {};
+    }
     if (number == 0 || number >= abi::kShadowRoots) return {Error::bad_arg, 2};
     const u64 top = at >> 48;
     if (top != 0 && top != 0xffff) return {Error::bad_arg, 2};
     if (at >= layout::kImage) return {Error::bad_arg, 2};  // the kernel's hole
-    u64 available = 0;
-    const u64 memory = space.tables.find(Virt{to}, available);
-    if (!memory || !(memory & TableFormat::kUser) || (memory & 0x1c) != 0) return {Error::bad_arg, 2};
-    if ((bits & abi::kFillWrite) && (memory & TableFormat::kReadOnly)) return {Error::rights, 2};
-    if ((bits & abi::kFillExecute) && (memory & TableFormat::kUserNoExecute)) return {Error::rights, 2};
     u64* table = make_root(number, upper(at) ? Half::upper : Half::lower);
     if (!table) return roots_[number] ? Status{Error::bad_arg, 2} : Status{Error::no_memory, 2};
-
-    const u64 attributes = TableFormat::leaf(static_cast<u8>(bits & 7), false);
-    const bool block = (bits & abi::kFillBlock) && available >= kBlock && ((at ^ to) & (kBlock - 1)) == 0;
-    for (unsigned level = 0;; ++level) {
+    const bool block = (bits & abi::kFillBlock) && near.bytes >= kBlock && ((at ^ to) & (kBlock - 1)) == 0;
+    for (unsigned level = 0; level < 3; ++level) {
         u64& entry = table[index(at, level)];
-        if (level == 3 || (level == 2 && block && !is_table(entry))) {
-            const u64 size = level == 3 ? kPage : kBlock;
-            const u64 phys = (memory & kAddress) & ~(size - 1);
-            const u64 value = phys | attributes | (level == 3 ? kTable : 0) | kValid;
-            if (entry == value) return {};
-            if (entry & kValid) {  // break before make
-                machine::write_descriptor(entry, 0);
-                flush_page(at);
-            }
-            machine::write_descriptor(entry, value);
+        if (level == 2 && block && !is_table(entry)) {
+            install(entry, at, align_down(phys, kBlock) | attributes | kValid);
             return {};
         }
         if (!is_table(entry)) {
             u64* fresh = allocate();
             if (!fresh) return {Error::no_memory, 2};
-            if (entry & kValid) {
-                machine::write_descriptor(entry, 0);
-                flush_page(at);
-            }
-            machine::write_descriptor(entry, physical(fresh) | kTable | kValid);
+            dsb_ishst();  // a walk that finds it finds it empty
+            install(entry, at, physical(fresh) | kTable | kValid);
         }
         if (level == 2 && (bits & abi::kFillFragment)) entry |= kFragments;
         table = table_of(entry);
     }
+    near.leaf = table;
+    near.at = request.at;
+    install(table[index(at, 3)], at, phys | attributes | kTable | kValid);
+    return {};
+}
+
+// Break before make. Who calls has the barrier that makes a walk see it.
+void Shadow::install(u64& entry, u64 at, u64 value) const {
+    if (entry == value) return;
+    if (entry & kValid) {
+        machine::write_descriptor(entry, 0);
+        flush_page(at);
+    }
+    __atomic_store_n(&entry, value, __ATOMIC_RELEASE);
 }
 
 Status Shadow::view(u64 number, u64 lower, u64 upper) {

@@ -36,7 +36,8 @@ public:
     static void stock(Space& space);
     bool stocked() const { return __atomic_load_n(&stocked_, __ATOMIC_RELAXED) >= kStockLow; }
 
-    Status fill(Space& space, const abi::ShadowFill& fill);
+    // The first `count` of these, each read once; `done` says how many.
+    Status fill(Space& space, const abi::ShadowFill* from, u64 count, u64& done);
     Status view(u64 number, u64 lower, u64 upper);
     Status drop(u64 root, u64 at, u64 bytes);
     void drop_all();
@@ -53,6 +54,14 @@ private:
     };
     enum class Half : u8 { none, lower, upper };
 
+    struct Near {     // where the fill before went: most are next to it
+        u64 to, bytes;  // intermediate physical addresses that
+        u64 memory;     // this descriptor maps
+        u64 at;         // address and root in
+        u64* leaf;      // the reach of this table; nullptr: none
+    };
+    Status fill(Space& space, const abi::ShadowFill& fill, Near& near);
+    void install(u64& entry, u64 at, u64 value) const;
     bool only_here() const;
     void flush_page(u64 at) const;
     void flush_all() const;
