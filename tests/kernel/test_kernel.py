@@ -2,8 +2,9 @@
 # Copyright The Twain authors
 """Boots the kernel test image (a root task that checks every method) in QEMU and reads its verdict.
 
-TWAIN_TEST_CORES says how many cores the machine has (1), TWAIN_TEST_LEVEL at which exception level the kernel runs (2);
-TWAIN_TEST_IMAGE and TWAIN_TEST_CPU may name another image and processor model."""
+TWAIN_TEST_CORES says how many cores the machine has (1), TWAIN_TEST_LEVEL at which exception level the kernel runs (2),
+TWAIN_TEST_GIC the version of the interrupt controller (3); TWAIN_TEST_IMAGE and TWAIN_TEST_CPU may name another image and
+processor model."""
 
 import os
 import re
@@ -23,6 +24,7 @@ from twainlib.paths import build_root  # noqa: E402
 
 CORES = int(os.environ.get("TWAIN_TEST_CORES", "1"))
 LEVEL = int(os.environ.get("TWAIN_TEST_LEVEL", "2"))
+GIC = int(os.environ.get("TWAIN_TEST_GIC", "3"))
 MODEL = os.environ.get("TWAIN_TEST_CPU", "cortex-a57")
 # A device that does DMA, behind an SMMU: not on a machine with one core, so that both are seen.
 SMMU = ("-machine", "iommu=smmuv3", "-device", "edu,addr=1.0")
@@ -41,9 +43,8 @@ def image():
 
 @pytest.fixture(scope="module")
 def lines():
-    command = qemu.command(image(), cpus=CORES, memory="512M", cpu=MODEL, deterministic=True, extra=SMMU if CORES > 1 else ())
-    if LEVEL == 1:
-        command = [word.replace("virtualization=on,", "") for word in command]
+    command = qemu.command(image(), cpus=CORES, memory="512M", cpu=MODEL, deterministic=True, el2=LEVEL == 2, gic=GIC,
+                           extra=SMMU if CORES > 1 else ())
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
     return result.stdout.decode(errors="replace").replace("\r", "").splitlines()
 

@@ -10,16 +10,13 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from . import build, demo, system
+from . import build, demo, matrix, system
 from .errors import Exit, TwainError
 from .paths import ROOT, build_root, own_directory, short
 from .progress import say, stage
 
 NAMES = ("host", "config", "tool", "coverage", "kernel", "bench", "demos", "system", "mutants")
 QUICK = ("host", "config", "tool", "demos")
-DEMOS = ("two-guests", "dual-persona")
-CORES = (1, 2, 4)
-MODELS = ("cortex-a57", "cortex-a76", "max")
 SAMPLED_MUTANTS = 10
 
 
@@ -32,12 +29,15 @@ class Run:
         self.failed = 0
         self.directory = own_directory(build_root()) / "tests"
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.results = matrix.Results(self.directory / "matrix.json")
+        self.machines = matrix.everything() if scope == "matrix" else matrix.SAMPLE
 
     def add(self, title, passed, failed, seconds, log=None):
         self.passed += passed
         self.failed += failed
         tail = f"; log: {short(log)}" if failed and log else ""
         say(f"{'ok  ' if not failed else 'FAIL'}  {title}: {passed} passed, {failed} failed in {seconds:.1f} s{tail}")
+        return not failed
 
 
 def run(options):
@@ -55,6 +55,9 @@ def run(options):
             # One suite that cannot even start must not hide what the others find.
             print(error.render(), file=sys.stderr)
             state.add(name, 0, 1, time.monotonic() - start)
+    if scope == "matrix":
+        state.results.write()
+        say(f"wrote {short(matrix.DOCUMENT)}")
     print(f"{state.passed} passed, {state.failed} failed")
     return Exit.OK if state.failed == 0 and state.passed else Exit.TESTS
 
@@ -92,13 +95,18 @@ def _system(state):
 
 
 def _kernel(state):
-    """The kernel test program as root task: at both exception levels, on several core counts."""
-    for level in (2, 1):
-        for cores in CORES:
-            _pytest(state, f"kernel, EL{level}, {cores} cores", ["tests/kernel"],
-                    {"TWAIN_TEST_LEVEL": str(level), "TWAIN_TEST_CORES": str(cores)})
-        _pytest(state, f"kernel, EL{level}, 2 cores of model max", ["tests/kernel/test_kernel.py"],
-                {"TWAIN_TEST_LEVEL": str(level), "TWAIN_TEST_CORES": "2", "TWAIN_TEST_CPU": "max"})
+    """The kernel test program as root task, on every machine of the scope."""
+    _pytest(state, "kernel coverage", ["tests/kernel/test_coverage.py"])
+    log = state.directory / "kernel-build.log"
+    with stage("building the kernel's tests"):
+        build.configure(system.default_config(), None, False, log)
+        build.compile_(False, log, ["target"])
+    image = build.tree() / "target" / "test" / "kernel.bin"
+    for row in state.machines:
+        passed = _pytest(state, f"kernel, {row}", ["tests/kernel/test_kernel.py"],
+                         {"TWAIN_TEST_LEVEL": str(row.level), "TWAIN_TEST_CORES": str(row.cores), "TWAIN_TEST_GIC": str(row.gic),
+                          "TWAIN_TEST_CPU": row.cpu, "TWAIN_TEST_IMAGE": str(image)})
+        state.results.add("kernel", row, passed)
 
 
 def _bench(state):
@@ -117,44 +125,45 @@ def _mutants(state):
 
 
 def _demos(state):
-    for config in DEMOS:
-        _demo(state, config)
-    if state.scope == "all":
-        for cores in (1, 4):
-            _demo(state, "two-guests", cpus=cores)
-        _demo(state, "dual-persona", cpu="cortex-a57")
-    elif state.scope == "matrix":
-        for config in DEMOS:
-            for cores in CORES:
-                for model in MODELS:
-                    _demo(state, config, cpus=cores, cpu=model)
+    if state.scope == "quick":
+        for config in matrix.SYSTEMS:
+            _demo(state, config, f"demo {config}")
+        return
+    for row in state.machines:
+        passed = _demo(state, row.system, f"demo {row.system}, {row}", row)
+        state.results.add("demo", row, passed)
 
 
 # ---------------------------------------------------------------------------------------------- helpers
 
 
-def _demo(state, config, cpus=None, cpu=None):
-    title = f"demo {config}" + (f", {cpus} cores" if cpus else "") + (f", {cpu}" if cpu else "")
+def _demo(state, config, title, row=None):
     start = time.monotonic()
     lines = []
+    cores = row.cores if row else None
+    options = argparse.Namespace(cpus=cores, cpu=row.cpu if row else None, extra=[])
+    if row:
+        options.gic, options.el1 = row.gic, row.level == 1
     try:
-        built = build.make(system.config_path(config), cpus)
-        options = argparse.Namespace(cpus=cpus, cpu=cpu, extra=[])
-        demo.scripted(built, options, state.directory / f"{title.replace(' ', '-').replace(',', '')}.json", lines.append)
+        built = build.make(system.config_path(config), cores)
+        demo.scripted(built, options, state.directory / f"{_file_name(title)}.json", lines.append)
     except TwainError as error:
         say("\n".join("  " + line for line in lines))
         say(error.render())
-        state.add(title, 0, 1, time.monotonic() - start)
-    else:
-        state.add(title, 1, 0, time.monotonic() - start)
+        return state.add(title, 0, 1, time.monotonic() - start)
+    return state.add(title, 1, 0, time.monotonic() - start)
+
+
+def _file_name(title):
+    return title.replace(", ", "-").replace(" ", "-")
 
 
 def _pytest(state, title, arguments, environment=None):
-    name = title.replace(", ", "-").replace(" ", "-")
+    name = _file_name(title)
     log, report = state.directory / f"{name}.log", state.directory / f"{name}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments]
-    _command(state, title, command, log, report, environment, append=False)
+    return _command(state, title, command, log, report, environment, append=False)
 
 
 def _command(state, title, command, log, report, environment=None, append=True):
@@ -168,7 +177,7 @@ def _command(state, title, command, log, report, environment=None, append=True):
         passed, failed = (passed if report else 0), 1
     if failed:
         say("\n".join("  | " + line for line in Path(log).read_text(errors="replace").splitlines()[-20:]))
-    state.add(title, passed, failed, time.monotonic() - start, log)
+    return state.add(title, passed, failed, time.monotonic() - start, log)
 
 
 def _count(report):
