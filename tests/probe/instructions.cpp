@@ -39,7 +39,7 @@ void probe_instructions() {
     asm volatile("prfm pldl1keep, [%0]" ::"r"(kUart) : "memory");
     asm volatile("dc civac, %0" ::"r"(kUart) : "memory");
     const Fault f = faults_of([] {  // the processor may refuse it on Device memory before we see it
-        asm volatile("dc zva, %0" ::"r"(kGicd + 0x8000) : "memory");
+        asm volatile("dc zva, %0" ::"r"(kGicd + 0xd00) : "memory");
     });
     result("PRFM, DC CIVAC, DC ZVA", f.count == 0 || f.ec() == 0x25, f.esr);
 }

@@ -12,7 +12,7 @@ using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
 inline constexpr u64 kUart = 0x0900'0000, kGicd = 0x0800'0000, kGicr = 0x080a'0000, kSgiFrame = 0x1'0000;
-inline constexpr u64 kRedistributor = 0x2'0000;
+inline constexpr u64 kRedistributor = 0x2'0000, kGicc = 0x0801'0000;
 inline constexpr u64 kRam = 0x4000'0000;
 
 // ---- output
@@ -27,6 +27,7 @@ struct Machine {
     bool twain = false;  // under our own VMM; else some probes make no sense
     u64 ram_bytes = 0;
     u32 cpus = 0;
+    u32 gic = 3;  // version
 };
 extern Machine machine;
 void read_device_tree(const void* tree);
@@ -58,14 +59,19 @@ inline constexpr u32 kNone = 1023;
 struct Interrupts {
     volatile u32 count;
     volatile u32 last;
-    volatile u64 seen;  // bit n: INTID n < 64 has come
+    volatile u64 seen;     // bit n: INTID n < 64 has come
+    volatile u32 senders;  // bit n: an SGI has come from processor n (GICv2)
 };
 extern Interrupts interrupts[8];
 u32 self();
 void enable_interrupts(bool on);
 void gic_start_processor();  // redistributor awake, CPU interface on, all priorities
 void gic_start();            // the distributor
-bool wait_for(u32 intid, u64 ticks = 1'000'000);
+u32 gic_version();           // what the distributor says
+u64 own_interrupts();        // where the registers of this processor's SGIs and PPIs are
+void send_sgi(u32 cpu, u32 intid);
+inline constexpr u64 kPatience = 2'000'000'000;  // ticks: only what never comes takes so long
+bool wait_for(u32 intid, u64 ticks = kPatience);
 
 // ---- registers
 inline u32 read32(u64 at) {

@@ -24,7 +24,7 @@ alignas(64) u32 patch[16];
 
 u64 low(u64 x) { return static_cast<u64>(static_cast<std::int64_t>(static_cast<std::int32_t>(x))); }
 
-bool wait_until(const volatile u32& word, u32 value, u64 ticks = 10'000'000) {
+bool wait_until(const volatile u32& word, u32 value, u64 ticks = kPatience) {
     const u64 until = counter() + ticks;
     while (word != value) {
         if (counter() > until) {
@@ -43,17 +43,13 @@ u64 start(u32 cpu, u32 what) {
 }
 
 bool wait_off(u32 cpu) {
-    const u64 until = counter() + 10'000'000;
+    const u64 until = counter() + kPatience;
     while (hvc(kAffinityInfo, cpu, 0).x0 != 1) {
         if (counter() > until) {
             return false;
         }
     }
     return true;
-}
-
-void sgi(u32 cpu, u32 intid) {
-    asm volatile("dsb ish\n\tmsr s3_0_c12_c11_5, %0\n\tisb" ::"r"(u64{intid} << 24 | u64{1} << cpu));
 }
 
 void rewritten_code() {
@@ -84,7 +80,7 @@ void probe_smp() {
         return;
     }
     interrupts[self()].seen = 0;
-    write32(kGicr + self() * kRedistributor + kSgiFrame + 0x100, 0xffff);
+    write32(own_interrupts() + 0x100, 0xffff);
     enable_interrupts(true);
     for (u32 cpu = 1; cpu < machine.cpus; ++cpu) {
         result("CPU_ON", start(cpu, kAnswer) == 0, cpu);
@@ -93,21 +89,21 @@ void probe_smp() {
         result("it runs", wait_until(started[cpu], 1), cpu);
         result("affinity info: on", hvc(kAffinityInfo, cpu, 0).x0 == 0, cpu);
         interrupts[self()].seen = 0;
-        sgi(cpu, 8);
-        result("SGI there and back", wait_for(9, 10'000'000), interrupts[self()].seen);
+        send_sgi(cpu, 8);
+        result("SGI there and back", wait_for(9), interrupts[self()].seen);
         result("it switches itself off", wait_off(cpu), cpu);
         started[cpu] = 0;
         result("CPU_ON once more", start(cpu, kAnswer) == 0 && wait_until(started[cpu], 1), cpu);
         interrupts[self()].seen = 0;
         for (u32 n = 0; n < 50; ++n) {  // woken from WFI each time
             interrupts[self()].seen = 0;
-            sgi(cpu, 10);
-            if (!wait_for(9, 10'000'000)) {
+            send_sgi(cpu, 10);
+            if (!wait_for(9)) {
                 break;
             }
         }
         result("50 SGI round trips", (interrupts[self()].seen & u64{1} << 9) != 0, interrupts[self()].seen);
-        sgi(cpu, 8);
+        send_sgi(cpu, 8);
         result("off again", wait_off(cpu), cpu);
     }
     if (machine.twain) {
@@ -132,7 +128,7 @@ void secondary_main() {
         (void)hvc(kCpuOff);
     }
     gic_start_processor();
-    write32(kGicr + cpu * kRedistributor + kSgiFrame + 0x100, 0xffff);
+    write32(own_interrupts() + 0x100, 0xffff);
     interrupts[cpu] = {};
     enable_interrupts(true);
     started[cpu] = 1;
@@ -146,7 +142,7 @@ void secondary_main() {
         }
         const bool last = (interrupts[cpu].seen & u64{1} << 8) != 0;
         interrupts[cpu].seen = 0;
-        sgi(0, 9);
+        send_sgi(0, 9);
         if (last) {
             break;
         }

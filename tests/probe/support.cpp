@@ -89,6 +89,10 @@ void read_device_tree(const void* tree) {
             if (equal(name, "model") && begins(reinterpret_cast<const char*>(p), "Twain")) {
                 machine.twain = true;
             }
+            const char* value = reinterpret_cast<const char*>(p);
+            if (equal(name, "compatible") && (begins(value, "arm,gic-400") || begins(value, "arm,cortex-a15-gic"))) {
+                machine.gic = 2;
+            }
             p += (bytes + 3) / 4 * 4;
         } else if (token == 9) {
             return;
@@ -125,18 +129,39 @@ void enable_interrupts(bool on) {
     }
 }
 
-void gic_start() { write32(kGicd, 0x12); }
+void gic_start() { write32(kGicd, machine.gic == 2 ? 1 : 0x12); }
+
+u32 gic_version() { return read32(kGicd + (machine.gic == 2 ? 0xfe8 : 0xffe8)) >> 4 & 0xf; }
+
+u64 own_interrupts() { return machine.gic == 2 ? kGicd : kGicr + self() * kRedistributor + kSgiFrame; }
+
+void send_sgi(u32 cpu, u32 intid) {
+    asm volatile("dsb ish" ::: "memory");
+    if (machine.gic == 2) {
+        write32(kGicd + 0xf00, 1u << (16 + cpu) | intid);
+    } else {
+        asm volatile("msr s3_0_c12_c11_5, %0\n\tisb" ::"r"(u64{intid} << 24 | u64{1} << cpu));  // ICC_SGI1R_EL1
+    }
+}
 
 void gic_start_processor() {
-    const u64 frame = kGicr + self() * kRedistributor;
-    write32(frame + 0x14, 0);
-    while ((read32(frame + 0x14) & 4) != 0) {
+    if (machine.gic == 3) {
+        const u64 frame = kGicr + self() * kRedistributor;
+        write32(frame + 0x14, 0);
+        while ((read32(frame + 0x14) & 4) != 0) {
+        }
     }
-    write32(frame + kSgiFrame + 0x80, ~0u);
-    write32(frame + kSgiFrame + 0x180, ~0u);
-    write32(frame + kSgiFrame + 0x280, ~0u);
+    const u64 own = own_interrupts();
+    write32(own + 0x80, machine.gic == 2 ? 0 : ~0u);
+    write32(own + 0x180, ~0u);
+    write32(own + 0x280, ~0u);
     for (u32 n = 0; n < 32; n += 4) {
-        write32(frame + kSgiFrame + 0x400 + n, 0xa0a0'a0a0);
+        write32(own + 0x400 + n, 0xa0a0'a0a0);
+    }
+    if (machine.gic == 2) {
+        write32(kGicc + 4, 0xff);
+        write32(kGicc, 1);
+        return;
     }
     asm volatile("msr s3_0_c12_c12_5, %0\n\tisb" ::"r"(u64{7}));  // ICC_SRE_EL1
     asm volatile("msr s3_0_c4_c6_0, %0" ::"r"(u64{0xff}));        // ICC_PMR_EL1
@@ -207,9 +232,17 @@ u64 take_fault(u64 esr, u64 far, u64 elr, u64 link) {
 }
 
 void take_interrupt() {
-    u64 intid = 0;
-    asm volatile("mrs %0, s3_0_c12_c12_0\n\tdsb sy" : "=r"(intid)::"memory");  // ICC_IAR1_EL1
+    u64 token = 0;
+    if (machine.gic == 2) {
+        token = read32(kGicc + 0xc);  // GICC_IAR
+    } else {
+        asm volatile("mrs %0, s3_0_c12_c12_0\n\tdsb sy" : "=r"(token)::"memory");  // ICC_IAR1_EL1
+    }
+    const u64 intid = token & 0x3ff;
     Interrupts& i = interrupts[self()];
+    if (intid < 16) {
+        i.senders = i.senders | 1u << (token >> 10 & 7);
+    }
     if (intid < 64) {
         i.seen = i.seen | u64{1} << intid;
         if (intid == 27) {
@@ -222,7 +255,11 @@ void take_interrupt() {
     }
     i.last = static_cast<u32>(intid);
     i.count = i.count + 1;
-    asm volatile("msr s3_0_c12_c12_1, %0\n\tisb" ::"r"(intid) : "memory");  // ICC_EOIR1_EL1
+    if (machine.gic == 2) {
+        write32(kGicc + 0x10, static_cast<u32>(token));  // GICC_EOIR
+    } else {
+        asm volatile("msr s3_0_c12_c12_1, %0\n\tisb" ::"r"(token) : "memory");  // ICC_EOIR1_EL1
+    }
 }
 
 void probe_main(const void* tree) {
