@@ -10,6 +10,7 @@ The faults are data: *.toml beside this file. Each replaces one text of one file
     unit-NAME     the host test of tests/unit/NAME
     config:FILE   pytest on tests/config/FILE
     kernel        the kernel test image (tests/kernel) in QEMU, two cores
+    kernel-gic2   the same on a machine with GICv2
 
 All happens in a copy of the tree below build/mutants, which later runs reuse; the checkout is not touched. A mutant
 is `caught` if its test builds and fails (or does not end). It has failed itself if it `survived`, if it `no longer
@@ -167,12 +168,15 @@ def configure(target, log):
         raise Broken(f"cmake fails: see {log}")
 
 
+KERNEL = {"kernel": 3, "kernel-gic2": 2}  # version of the interrupt controller
+
+
 def build(test, log):
     """True: built, or nothing to build."""
     if test.startswith("unit-"):
         configure(False, log)
         return execute(["cmake", "--build", HOST, "--target", "test-" + test.removeprefix("unit-")], log, BUILD_LIMIT) == 0
-    if test == "kernel":
+    if test in KERNEL:
         configure(True, log)
         return execute(["cmake", "--build", TARGET, "--target", "image-kernel"], log, BUILD_LIMIT) == 0
     return True
@@ -182,8 +186,8 @@ def command_of(test, cases):
     if test.startswith("unit-"):
         program = next(HOST.rglob("test-" + test.removeprefix("unit-")))
         return [program, "--abort", *([cases] if cases else [])]
-    if test == "kernel":
-        return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="max", deterministic=True)
+    if test in KERNEL:
+        return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="max", deterministic=True, gic=KERNEL[test])
     path = "tests/config/" + test.removeprefix("config:")
     return [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, *(["-k", cases] if cases else [])]
 
@@ -197,7 +201,7 @@ def run_test(test, cases, log, limit):
     """(green, what failed first)"""
     code = execute(command_of(test, cases), log, limit)
     text = log.read_text(errors="replace").replace("\r", "")
-    if code == 0 and (test != "kernel" or re.search(r"^KERNEL TESTS PASSED", text, re.MULTILINE)):
+    if code == 0 and (test not in KERNEL or re.search(r"^KERNEL TESTS PASSED", text, re.MULTILINE)):
         return True, ""
     found = next(filter(None, (re.search(pattern, text, re.MULTILINE) for pattern in FIRST_FAILURE)), None)
     return False, found.group(1) if found else "did not end" if code is None else f"exit {code}"
