@@ -201,7 +201,7 @@ private:
             if (!roots_[r].used) {
                 return r;
             }
-            if (!in_use(r) && (found == 0 || roots_[r].last < roots_[found].last)) {
+            if ((found == 0 || roots_[r].last < roots_[found].last) && !in_use(r)) {
                 found = r;
             }
         }

@@ -28,6 +28,22 @@ u64 physical(const u64* table) { return machine::to_phys(table).value; }
 
 bool upper(u64 at) { return at >> 55 & 1; }
 
+// Which of its 8 groups of 64 entries a table has in use, so that the others need not be looked at: for that of a root in
+// Shadow::groups_, for others in the descriptor that leads to them, where hardware ignores the bits (Arm ARM D8.3.1).
+constexpr unsigned kGroup = 64, kGroupShift = 4;
+constexpr u64 kGroups = u64{0xff} << kGroupShift;
+u8 groups_of(u64 entry) { return static_cast<u8>(entry >> kGroupShift); }
+
+template <typename Visit>
+void for_each_used(u64* table, u8 groups, unsigned end, Visit visit) {
+    for (unsigned left = groups; left; left &= left - 1) {
+        const unsigned first = static_cast<unsigned>(__builtin_ctz(left)) * kGroup;
+        for (unsigned i = first; i < first + kGroup && i < end; ++i) {
+            if (table[i]) visit(table[i]);
+        }
+    }
+}
+
 }  // namespace
 
 class Shadow::Lock {
@@ -66,21 +82,19 @@ void Shadow::restock(Pool& pool) {
     }
 }
 
-// Frees what hangs below a level 0 or 1 table whose entries [0, end) are private; nothing walks it any more.
-void Shadow::free_below(u64* table, unsigned level, unsigned end) {
-    for (unsigned i = 0; i < end; ++i) {
-        if (!is_table(table[i])) continue;
-        u64* next = table_of(table[i]);
-        for (unsigned j = 0; level < 2 && j < 512; ++j) {
-            if (!is_table(next[j])) continue;
-            u64* leaf = table_of(next[j]);
-            for (unsigned k = 0; level < 1 && k < 512; ++k) {
-                if (is_table(leaf[k])) release(table_of(leaf[k]));
-            }
-            release(leaf);
-        }
-        release(next);
-    }
+// Frees a table of level 1 to 3, and what hangs below it; nothing walks it any more.
+void Shadow::free_from(u64 entry, unsigned level) {
+    const auto leaf = [this](u64 each) {
+        if (is_table(each)) release(table_of(each));
+    };
+    const auto middle = [&](u64 each) {
+        if (!is_table(each)) return;
+        for_each_used(table_of(each), groups_of(each), 512, leaf);
+        release(table_of(each));
+    };
+    if (level == 1) for_each_used(table_of(entry), groups_of(entry), 512, middle);
+    if (level == 2) for_each_used(table_of(entry), groups_of(entry), 512, leaf);
+    release(table_of(entry));
 }
 
 // A guest that has only ever run here is in no other core's TLB, and a broadcast costs all of them.
@@ -157,22 +171,24 @@ void Shadow::clear_root(u64 number) {
     u64* middle = high ? table_of(root[kTop]) : nullptr;
     u64* tables[] = {root, middle, high ? table_of(middle[kTop]) : nullptr};
     const unsigned ends[] = {high ? kTop : 512, kTop, kImageFirst};
+    const u8 groups[] = {groups_[number], high ? groups_of(root[kTop]) : u8{0}, high ? groups_of(middle[kTop]) : u8{0}};
     const unsigned levels = high ? 3 : 1;
     // First nothing leads to the tables below any more, then no walk remembers them, then they are freed.
     for (unsigned level = 0; level < levels; ++level) {
-        for (unsigned i = 0; i < ends[level]; ++i) {
-            __atomic_store_n(&tables[level][i], tables[level][i] & ~kValid, __ATOMIC_RELAXED);
-        }
+        for_each_used(tables[level], groups[level], ends[level],
+                      [](u64& entry) { __atomic_store_n(&entry, entry & ~kValid, __ATOMIC_RELAXED); });
     }
     flush_all();
     for (unsigned level = 0; level < levels; ++level) {
-        for (unsigned i = 0; i < ends[level]; ++i) {
-            if (!tables[level][i]) continue;
-            u64 detached = tables[level][i] | kValid;
-            tables[level][i] = 0;
-            free_below(&detached, level, 1);
-        }
+        for_each_used(tables[level], groups[level], ends[level], [&](u64& entry) {
+            if (is_table(entry | kValid)) free_from(entry, level + 1);
+            entry = 0;
+        });
     }
+    groups_[number] = 0;
+    if (!high) return;
+    root[kTop] &= ~kGroups;
+    middle[kTop] &= ~kGroups;
 }
 
 Status Shadow::fill(Space& space, const abi::ShadowFill* from, u64 count, u64& done) {
@@ -213,8 +229,16 @@ Status Shadow::fill(Space& space, const abi::ShadowFill& request, Near& near) {
     u64* table = make_root(number, upper(at) ? Half::upper : Half::lower);
     if (!table) return roots_[number] ? Status{Error::bad_arg, 2} : Status{Error::no_memory, 2};
     const bool block = (bits & abi::kFillBlock) && near.bytes >= kBlock && ((at ^ to) & (kBlock - 1)) == 0;
+    u64* above = nullptr;
     for (unsigned level = 0; level < 3; ++level) {
         u64& entry = table[index(at, level)];
+        const unsigned group = index(at, level) / kGroup;
+        if (above) {
+            *above |= u64{1} << (kGroupShift + group);
+        } else {
+            groups_[number] |= static_cast<u8>(1u << group);
+        }
+        above = &entry;
         if (level == 2 && block && !is_table(entry)) {
             install(entry, at, align_down(phys, kBlock) | attributes | kValid);
             return {};

@@ -75,7 +75,7 @@ private:
     void release(u64* table);
     u64* make_root(u64 number, Half half);
     void clear_root(u64 number);
-    void free_below(u64* table, unsigned level, unsigned end);
+    void free_from(u64 entry, unsigned level);
 
     u32 lock_;
     u32 stocked_;
@@ -83,6 +83,7 @@ private:
     u32 cores_;   // bit n: core n has run the guest
     u64* roots_[abi::kShadowRoots];
     Half halves_[abi::kShadowRoots];
+    u8 groups_[abi::kShadowRoots];  // see shadow.cpp
     View* views_;  // kShadowViews of them, one page
 };
 static_assert(sizeof(Shadow) <= 1024);
