@@ -13,6 +13,7 @@
 #include <span>
 #include <string_view>
 
+#include "sys/atomic.hpp"
 #include "vmm/bus.hpp"
 #include "vmm/dev/pl011.hpp"
 #include "vmm/gic/gic.hpp"
@@ -173,12 +174,12 @@ public:
     }
 
     bool running() const { return state() == MachineState::running; }
-    MachineState state() const { return __atomic_load_n(&stats_.state, __ATOMIC_SEQ_CST); }
+    MachineState state() const { return sys::atomic_load<__ATOMIC_SEQ_CST>(stats_.state); }
 
     // SYSTEM_OFF, SYSTEM_RESET: the first request wins.
     void round_up(MachineState to) {
         MachineState expected = MachineState::running;
-        if (!__atomic_compare_exchange_n(&stats_.state, &expected, to, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        if (!sys::atomic_replace<__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST>(stats_.state, expected, to)) {
             return;
         }
         for (VcpuIndex v = 0; v < vcpus(); ++v) {
@@ -500,7 +501,7 @@ private:
         }
     }
 
-    void set_state(MachineState s) { __atomic_store_n(&stats_.state, s, __ATOMIC_SEQ_CST); }
+    void set_state(MachineState s) { sys::atomic_store<__ATOMIC_SEQ_CST>(stats_.state, s); }
     void set_idle(VcpuIndex v, bool idle) {
         const std::uint64_t b = std::uint64_t{1} << v;
         if (idle) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 
+#include "sys/atomic.hpp"
 #include "vmm/types.hpp"
 
 namespace twain::vmm {
@@ -28,12 +29,11 @@ public:
 
     OnResult request_on(VcpuIndex v, Start start) {
         State expected = State::off;
-        if (!__atomic_compare_exchange_n(&state_[v], &expected, State::claimed, false, __ATOMIC_ACQ_REL,
-                                         __ATOMIC_ACQUIRE)) {
+        if (!sys::atomic_replace<__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE>(state_[v], expected, State::claimed)) {
             return expected == State::on ? OnResult::already_on : OnResult::on_pending;
         }
         start_[v] = start;
-        __atomic_store_n(&state_[v], State::on_pending, __ATOMIC_RELEASE);
+        sys::atomic_store<__ATOMIC_RELEASE>(state_[v], State::on_pending);
         return OnResult::started;
     }
 
@@ -43,14 +43,14 @@ public:
             return false;
         }
         start = start_[v];
-        __atomic_store_n(&state_[v], State::on, __ATOMIC_RELEASE);
+        sys::atomic_store<__ATOMIC_RELEASE>(state_[v], State::on);
         return true;
     }
 
     // The vCPU's own thread: it does not run any more.
-    void set_off(VcpuIndex v) { __atomic_store_n(&state_[v], State::off, __ATOMIC_RELEASE); }
+    void set_off(VcpuIndex v) { sys::atomic_store<__ATOMIC_RELEASE>(state_[v], State::off); }
 
-    State state(VcpuIndex v) const { return __atomic_load_n(&state_[v], __ATOMIC_ACQUIRE); }
+    State state(VcpuIndex v) const { return sys::atomic_load<__ATOMIC_ACQUIRE>(state_[v]); }
 
 private:
     std::array<State, kMaxVcpus> state_{};
