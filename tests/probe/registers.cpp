@@ -83,6 +83,9 @@ void probe_registers() {
     asm volatile("msr mdscr_el1, xzr\n\tmsr s2_0_c0_c0_5, xzr\n\tisb");
     result("MDSCR_EL1 and breakpoints", ok && debug.count == 0, debug.esr);
 
+    const Fault breakpoint = faults_of([] { asm volatile("brk #7"); });
+    result("a breakpoint instruction is one's own", breakpoint.count == 1 && breakpoint.esr == 0xf200'0007, breakpoint.esr);
+
     asm volatile("msr tpidr_el0, %0\n\tmsr tpidrro_el0, %0" ::"r"(~u64{0}));
     ok = still_works();
     asm volatile("mrs %0, tpidr_el0" : "=r"(back));

@@ -32,6 +32,7 @@ def setup(options):
     build_module.make_images(info, refresh=options.refresh)
     with stage("libraries"):
         build_module.fetch_libraries()
+        linuxguest.fetch()
     say("ready: `tools/twain demo` needs no network from now on")
 
 

@@ -119,22 +119,37 @@ def busybox():
     return _busybox(AptRoot().fetch(["busybox-static"])[0])
 
 
+def kernel_files(patterns):
+    """{path: contents} of the kernel package's files that match one of the regular expressions in full."""
+    return _members(_packages(refresh=False)[0], patterns)
+
+
 def _busybox(package):
     return _member(package, r"(usr/)?bin/busybox")[1]
 
 
 def _member(package, pattern):
-    """One file of a .deb: (path, contents). Of a kernel package only this one is worth unpacking."""
+    """One file of a .deb: (path, contents)."""
+    return next(iter(_members(package, [pattern]).items()))
+
+
+def _members(package, patterns):
+    """The first file of a .deb for each pattern: {path: contents}. Of a kernel package few are worth unpacking."""
+    left = [re.compile(pattern) for pattern in patterns]
+    found = {}
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package.path], stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL) as process:
         with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
             for member in archive:
                 name = member.name.removeprefix("./")
-                if member.isfile() and re.fullmatch(pattern, name):
-                    data = archive.extractfile(member).read()
+                matching = [pattern for pattern in left if member.isfile() and pattern.fullmatch(name)]
+                if matching:
+                    found[name] = archive.extractfile(member).read()
+                    left = [pattern for pattern in left if pattern not in matching]
+                if not left:
                     process.terminate()
-                    return name, data
-    raise TwainError(Exit.RUN, f"{Path(package.path).name} holds no {pattern}")
+                    return found
+    raise TwainError(Exit.RUN, f"{Path(package.path).name} holds no {left[0].pattern}")
 
 
 def _initrd_inputs(persona, package):

@@ -3,18 +3,21 @@
 """Linux guests of the tool's own that bench and test run: programs compiled here, in an initrd of their own, on the kernel
 that every guest gets. The same guest runs natively in QEMU, to compare with."""
 
+import hashlib
 import os
+import re
 import shlex
+import shutil
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import build, images, qemu, symbols
+from . import aptroot, build, images, qemu, symbols
 from .broker import Broker
 from .cpio import Tree
 from .errors import Exit, TwainError
-from .paths import images_dir
+from .paths import ROOT, build_root, cache_dir, images_dir
 from .progress import stage
 from .session import Session
 
@@ -63,6 +66,65 @@ def base_tree():
     tree.file("bin/busybox", images.busybox(), 0o755)
     tree.symlink("bin/sh", "busybox")
     return tree
+
+
+MODULES = ("kernel/drivers/block/loop.ko", "kernel/drivers/net/dummy.ko")
+STRESS = ("stress-ng", "libapparmor1", "libbsd0", "libc6", "libcrypt1", "libdrm2", "libegl1", "libexpat1", "libffi8", "libgbm1",
+          "libgles2", "libglvnd0", "libjpeg62-turbo", "libjudydebian1", "libkmod2", "liblzma5", "libmd0", "libsctp1", "libssl3",
+          "libwayland-server0", "libxxhash0", "libzstd1", "zlib1g")
+
+
+def fetch():
+    """Downloads the packages of check_guest(), so that it needs no network."""
+    aptroot.download(STRESS)
+
+
+def check_guest(directory, vcpus=2, only=""):
+    """The guest that checks itself (tests/guest), with two modules and stress-ng. only: topics, comma-separated."""
+    program = compile_program(sorted((ROOT / "tests" / "guest").glob("*.*pp")), build_root() / "tests" / "guest-check")
+    tree = base_tree()
+    tree.file("init", program.read_bytes(), 0o755)
+    for name, data in images.kernel_files([f"lib/modules/[^/]*/{re.escape(module)}" for module in MODULES]).items():
+        tree.file(f"lib/{Path(name).name}", data)
+    _add_program(tree, unpack(STRESS), "usr/bin/stress-ng")
+    return LinuxGuest("check", write_initrd(tree, directory / "guest-check.cpio.gz"), CMDLINE + (f" check={only}" if only else ""), vcpus)
+
+
+def unpack(packages):
+    """A directory with the packages' files, in the cache."""
+    found = aptroot.fetch(packages)
+    digest = hashlib.sha256("".join(package.sha256 for package in found).encode()).hexdigest()
+    directory = cache_dir() / "unpacked" / digest[:16]
+    if not directory.is_dir():
+        partial = directory.with_name(f"{directory.name}.{os.getpid()}")
+        for package in found:
+            aptroot.extract(package.path, partial)
+        shutil.rmtree(directory, ignore_errors=True)
+        partial.rename(directory)
+    return directory
+
+
+def _add_program(tree, directory, path):
+    """A program and the shared libraries that it needs, at Debian's places."""
+    libraries = {file.name: file for pattern in ("lib", "usr/lib") for file in (directory / pattern).rglob("*.so*")}
+    wanted, done = [(path, directory / path)], set()
+    while wanted:
+        target, file = wanted.pop()
+        tree.file(target, file.resolve().read_bytes(), 0o755)
+        for name in _needed(file.resolve()) - done:
+            done.add(name)
+            if name not in libraries:
+                raise TwainError(Exit.BUILD, f"{path} needs {name}, which no package in the list holds")
+            wanted.append((f"lib/{name}", libraries[name]))
+
+
+def _needed(file):
+    build.system.generator()  # says what is missing if pyelftools is
+    from elftools.elf.elffile import ELFFile
+
+    with open(file, "rb") as stream:
+        section = ELFFile(stream).get_section_by_name(".dynamic")
+        return {tag.needed for tag in section.iter_tags("DT_NEEDED")} if section else set()
 
 
 class Line:

@@ -261,6 +261,7 @@ private:
             return kFaultExternal;
         }
         c_.advance();
+        c_.attention = true;  // it may have enabled the virtual timer's interrupt
         return 0;
     }
 

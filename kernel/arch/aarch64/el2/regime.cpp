@@ -57,10 +57,11 @@ void enable_kernel_regime(u64 root, u64 vectors) {
     Regime::trap_fp(true);
     reg::HSTR_EL2::write(0);
     HACR_EL2::write(0);
-    // Debug, trace, profiling and performance counters trap; all counters belong to the guest's (trapped) view.
+    // Debug registers, trace, profiling and performance counters trap; all counters belong to the guest's (trapped) view. Not
+    // TDE: breakpoint instructions are the guest's own. Linux uses them for BUG, WARN and kprobes.
     const bool pmu = reg::has<reg::ID_AA64DFR0_EL1>(8);
     const u64 counters = pmu ? PMCR_EL0::read() >> 11 & 0x1f : 0;
-    reg::MDCR_EL2::write(1 << 19 | 1 << 14 | 1 << 11 | 1 << 10 | 1 << 9 | 1 << 8 | 1 << 6 | 1 << 5 | counters);
+    reg::MDCR_EL2::write(1 << 19 | 1 << 14 | 1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5 | counters);
     if (pmu) reg::PMUSERENR_EL0::write(0);
     if (reg::has<reg::ID_AA64PFR0_EL1>(44)) reg::AMUSERENR_EL0::write(0);
     // Zero: what newer cores have is disabled or traps.
