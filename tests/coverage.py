@@ -109,10 +109,10 @@ TABLE = {
                              "higher_goes_first raised_while_ready equals_take_turns bad_changes_nothing new_budget other_core "
                              "remote moves_fp_registers"),
     "sched.stat": Entry("rights", "values"),
-    "reply.capture": Entry("rights busy", "caller next_caller", {"no_server": NO_PASSIVE}),
+    "reply.capture": Entry("rights busy", "caller next_caller from_two_cores", {"no_server": NO_PASSIVE}),
     "reply.send": Entry("rights busy", "five_words sixth_is_zero other_waits caller_stopped remote",
                         unit=("two cores answer through one reply object: the first wins",)),
-    "notification.arm": Entry("rights busy", "signals disarm past again_replaces many remote",
+    "notification.arm": Entry("rights busy", "signals disarm past again_replaces many remote from_all_cores",
                               unit=("timers behave like a sorted map",)),
     "irq.bind": Entry("rights bad_slot bad_type occupied dying depth",
                       "binds unbinds signals unbound_is_silent again remote_core"),

@@ -40,13 +40,18 @@ Status invoke_reply(Cpu& cpu, Thread& self, Capability cap, u32 method) {
 Status arm_notification(Cpu& cpu, Thread& self, Capability cap) {
     if (!(cap.rights() & rights::note_arm)) return {Error::rights, 0};
     auto& note = cap.object<Notification>();
-    if (note.armed()) {
-        if (note.timer_core != cpu.id) return {Error::busy, 0};
-        disarm(cpu, note);
+    const u32 mine = cpu.id + 1;
+    u32 owner = 0;
+    if (!__atomic_compare_exchange_n(&note.timer_owner, &owner, mine, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED) && owner != mine) {
+        return {Error::busy, 0};
     }
-    note.timer_core = cpu.id;
     note.timer_badge = cap.badge ? cap.badge : 1;
-    if (self.frame.x[2] != abi::kForever) arm(cpu, note, self.frame.x[2]);
+    if (self.frame.x[2] != abi::kForever) {
+        arm(cpu, note, self.frame.x[2]);
+    } else {
+        disarm(cpu, note);
+        __atomic_store_n(&note.timer_owner, 0u, __ATOMIC_RELEASE);
+    }
     return {};
 }
 

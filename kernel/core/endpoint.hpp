@@ -22,11 +22,26 @@ public:
     u32 receivers;           // what `waiting` holds: 1 receivers, 0 callers
 };
 
-// The right to answer one caller later.
+// The right to answer one caller later. Several cores may try to put a caller in, or to answer it, at the same time.
 class Reply : public Object {
 public:
     static constexpr Type kType = Type::reply;
-    Thread* caller;
+    Thread* caller;  // whoever takes it out has it
+    bool taken;      // from the moment on at which a caller is about to be put in
+
+    bool take() { return !__atomic_exchange_n(&taken, true, __ATOMIC_ACQ_REL); }
+    void put(Thread& thread) { __atomic_store_n(&caller, &thread, __ATOMIC_RELEASE); }
+    Thread* take_out() {
+        Thread* found = __atomic_exchange_n(&caller, nullptr, __ATOMIC_ACQ_REL);
+        if (found) __atomic_store_n(&taken, false, __ATOMIC_RELEASE);
+        return found;
+    }
+    void forget(Thread& thread) {
+        Thread* expected = &thread;
+        if (__atomic_compare_exchange_n(&caller, &expected, nullptr, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            __atomic_store_n(&taken, false, __ATOMIC_RELEASE);
+        }
+    }
 };
 
 // A word of bits, and at most one thread that waits for them. Signals may come from any core: the bits are
@@ -37,7 +52,7 @@ public:
     u64 bits;
     Thread* waiter;  // bound to it, or waiting for it now
     u64 timer_badge;
-    CpuId timer_core;
+    u32 timer_owner;  // 0: its timer is not set; else the core plus one that has it in its queue, and alone may touch it
 };
 
 }  // namespace twain::kernel

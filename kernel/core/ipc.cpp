@@ -183,8 +183,8 @@ namespace {
 
 // Binds caller and server to each other and hands the message over. On one core it lends time too.
 void begin_service(Cpu& cpu, Thread& caller, Thread& server, const StructureLock* lock) {
-    caller.endpoint = nullptr;
-    caller.server = &server;
+    __atomic_store_n(&caller.server, &server, __ATOMIC_RELEASE);
+    __atomic_store_n(&caller.endpoint, nullptr, __ATOMIC_RELEASE);  // always one of the two says which core it is at
     server.caller = &caller;
     if (caller.core == cpu.id) lend(caller, server);
     deliver(caller, server, lock);
@@ -564,18 +564,19 @@ void receive_knock(Cpu& cpu, Thread& thread) {
 
 Status capture(Cpu& cpu, Reply& reply, Thread& self) {
     Thread* caller = self.caller;
-    if (!caller || reply.caller) return {Error::busy, 0};
+    if (!caller || __atomic_load_n(&reply.taken, __ATOMIC_RELAXED)) return {Error::busy, 0};
     if (!self.sched) return {Error::no_server, 0};
+    if (!reply.take()) return {Error::busy, 0};
     give_back(cpu, *caller);
     self.caller = nullptr;
     caller->server = nullptr;
     caller->reply = &reply;
-    reply.caller = caller;
+    reply.put(*caller);
     return {};
 }
 
 Status send_reply(Cpu& cpu, Reply& reply, Thread& sender) {
-    Thread* caller = __atomic_exchange_n(&reply.caller, nullptr, __ATOMIC_ACQ_REL);
+    Thread* caller = reply.take_out();
     if (!caller) return Error::busy;
     end_service(cpu, *caller, sender, true, nullptr);
     return {};

@@ -57,7 +57,9 @@ void expire(Cpu& cpu, Timer& timer, Ticks now) {
         case Timer::Kind::thread: thread_timeout(cpu, static_cast<Thread&>(timer)); break;
         case Timer::Kind::notification: {
             auto& note = static_cast<Notification&>(timer);
-            signal(cpu, note, note.timer_badge);
+            const u64 badge = note.timer_badge;
+            __atomic_store_n(&note.timer_owner, 0u, __ATOMIC_RELEASE);  // any core may set it again
+            signal(cpu, note, badge);
             break;
         }
         case Timer::Kind::sched: replenish(cpu, static_cast<Sched&>(timer), now); break;

@@ -32,16 +32,15 @@ void forget_caller(void* argument) {
         thread.server->caller = nullptr;
         thread.server = nullptr;
     }
-    if (thread.reply) {
-        thread.reply->caller = nullptr;
-        thread.reply = nullptr;
-    }
+    if (Reply* reply = __atomic_exchange_n(&thread.reply, nullptr, __ATOMIC_ACQ_REL)) reply->forget(thread);
 }
 
 // The core of whom the thread is calling.
 CpuId served_on(const Thread& thread) {
-    if (thread.endpoint) return thread.endpoint->core;
-    return thread.server ? thread.server->core : thread.core;
+    // In this order: see begin_service(). Whoever receives there is of that core.
+    if (const Endpoint* endpoint = __atomic_load_n(&thread.endpoint, __ATOMIC_ACQUIRE)) return endpoint->core;
+    const Thread* server = __atomic_load_n(&thread.server, __ATOMIC_ACQUIRE);
+    return server ? server->core : thread.core;
 }
 
 void stop_here(void* argument) {
@@ -84,6 +83,7 @@ void stop(Thread& thread) {
     run_on(thread.core, stop_here, &thread);
     run_on(served_on(thread), forget_caller, &thread);
     synchronize();
+    run_on(served_on(thread), forget_caller, &thread);
     run_on(
         thread.core,
         [](void* argument) {
@@ -142,8 +142,7 @@ void drain(Reply& reply) {
         caller->core,
         [](void* argument) {
             auto& dying = *static_cast<Reply*>(argument);
-            Thread* left = dying.caller;
-            dying.caller = nullptr;
+            Thread* left = dying.take_out();
             if (left) fail_call(machine::cpu(), *left, Error::cancelled);
         },
         &reply);
@@ -169,9 +168,10 @@ void leave_notification(Thread& waiter) {
 }
 
 void drain(Notification& note) {
-    run_on(
-        note.timer_core, [](void* argument) { machine::cpu().timers.remove(*static_cast<Notification*>(argument)); },
-        &note);
+    if (const u32 owner = __atomic_load_n(&note.timer_owner, __ATOMIC_ACQUIRE)) {
+        run_on(
+            owner - 1, [](void* argument) { machine::cpu().timers.remove(*static_cast<Notification*>(argument)); }, &note);
+    }
     if (note.waiter) leave_notification(*note.waiter);
 }
 

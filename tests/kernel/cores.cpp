@@ -135,6 +135,66 @@ void remote_partners_go() {
     }
 }
 
+// One reply object, servers of two cores: whoever is second keeps its caller and answers it by itself.
+void one_reply_for_two() {
+    Scratch scratch;
+    const sys::Reply reply = scratch.reply();
+    const auto serve_both_ways = [](Worker& self) {
+        const sys::Endpoint in{self.slots[0]};
+        const sys::Reply held{self.slots[1]};
+        sys::Received call = in.wait();
+        while (call.ok()) {
+            if (held.capture()) {
+                self.word[0].fetch_add(1);
+                if (!held.send(sys::message(7))) self.word[2].fetch_add(1);
+                call = in.wait();
+            } else {
+                self.word[1].fetch_add(1);
+                call = in.reply_wait(sys::message(7));
+            }
+        }
+    };
+    const auto ask = [](Worker& self) {
+        for (; self.word[0] < 400; self.word[0].fetch_add(1)) {
+            if (sys::Endpoint{self.slots[0]}.call(sys::message(1)).tag != 7) return;
+        }
+    };
+    Worker one(scratch, serve_both_ways, {.core = 0}), two(scratch, serve_both_ways, {.core = 1});
+    Worker first(scratch, ask, {.core = 0}), second(scratch, ask, {.core = 1});
+    one.slots[0] = first.slots[0] = scratch.endpoint(0).slot;
+    two.slots[0] = second.slots[0] = scratch.endpoint(1).slot;
+    one.slots[1] = two.slots[1] = reply.slot;
+    for (Worker* each : {&one, &two, &first, &second}) need(each->start());
+    check("reply.capture/from_two_cores", wait_for([&] { return first.done() && second.done(); }, 1000));
+    check("reply.capture/from_two_cores", first.word[0] == 400 && second.word[0] == 400);
+    expect_equal("reply.capture/from_two_cores", 0, one.word[2] + two.word[2]);
+    expect_equal("reply.capture/from_two_cores", 800, one.word[0] + one.word[1] + two.word[0] + two.word[1]);
+}
+
+// One timer, set and stopped by all cores; afterwards it is as good as new.
+void one_timer_for_all() {
+    Scratch scratch;
+    const sys::Notification note = scratch.notification();
+    const auto fiddle = [](Worker& self) {
+        const sys::Notification timer{self.slots[0]};
+        for (unsigned i = 0; i < 500; ++i) {
+            if (timer.arm(sys::after_ns(i % 3 ? 2000 : 500'000))) self.word[0].fetch_add(1);
+            if (i % 2) (void)timer.arm(abi::kForever);
+        }
+    };
+    Worker one(scratch, fiddle, {.core = 0}), two(scratch, fiddle, {.core = 1}), three(scratch, fiddle, {.core = cores() - 1});
+    for (Worker* each : {&one, &two, &three}) {
+        each->slots[0] = note.slot;
+        need(each->start());
+    }
+    check("notification.arm/from_all_cores", wait_for([&] { return one.done() && two.done() && three.done(); }, 1000));
+    check("notification.arm/from_all_cores", one.word[0] + two.word[0] + three.word[0] > 0);
+    pause(2000);
+    (void)note.wait(abi::kPoll);
+    expect_ok("notification.arm/from_all_cores", note.arm(sys::after_ns(100'000)));
+    check("notification.arm/from_all_cores", note.wait(sys::after_ms(20)).ok());
+}
+
 void signals() {
     Scratch scratch;
     const sys::Notification ping = scratch.notification(), pong = scratch.notification();
@@ -464,6 +524,8 @@ void test_cores() {
     calls(1);
     calls(cores() - 1);
     remote_partners_go();
+    one_reply_for_two();
+    one_timer_for_all();
     signals();
     threads();
     translations();

@@ -190,4 +190,35 @@ TEST_CASE("two cores answer through one reply object: the first wins") {
     w.check();
 }
 
+TEST_CASE("while one core puts a caller into a reply object, or sets a timer, another is told that it is busy") {
+    World w(2);
+    w.endpoint(40);
+    w.reply(41);
+    w.notification(42);
+    Thread& server = w.thread(0, 5);
+    Thread& client = w.thread(0, 9);
+    w.call(server, Sys::reply_wait, {40});
+    w.call(client, Sys::call, {40, 1});
+    w.object<Reply>(41).taken = true;  // the other core is between taking and putting
+    w.call(server, Sys::invoke, {41, abi::reply::capture});
+    REQUIRE(w.answer(server).error() == Error::busy);
+    REQUIRE(server.caller == &client);
+    w.object<Reply>(41).taken = false;
+    w.call(server, Sys::invoke, {41, abi::reply::capture});
+    REQUIRE(w.answer(server).ok());
+    REQUIRE(client.reply == &w.object<Reply>(41));
+    // Stopping a caller does not empty the object for whoever was put in since.
+    Thread& other = w.thread(0, 9);
+    w.object<Reply>(41).forget(other);
+    REQUIRE(w.object<Reply>(41).caller == &client);
+    w.check();
+    w.object<Notification>(42).timer_owner = 2;
+    REQUIRE(w.invoke(42, abi::notification::arm, 100'000).error() == Error::busy);
+    REQUIRE_FALSE(w.object<Notification>(42).armed());
+    w.object<Notification>(42).timer_owner = 0;
+    REQUIRE(w.invoke(42, abi::notification::arm, 100'000).ok());
+    REQUIRE(w.invoke(42, abi::notification::arm, abi::kForever).ok());
+    REQUIRE(w.object<Notification>(42).timer_owner == 0);
+}
+
 }  // namespace twain::kernel::test
