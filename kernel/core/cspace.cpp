@@ -44,7 +44,7 @@ void CSpace::Vacancy::settle() {
 }
 
 bool CSpace::first_used(Slot*& used) {
-    for (u32 looked = 0; looked < 2 * kLeafSlots; ++looked) {
+    for (u32 looked = 0; looked < kLooked; ++looked) {
         if (cursor_ == abi::cspace::kSlots) {
             used = nullptr;
             return true;

@@ -57,7 +57,8 @@ private:
         Slot slots[kLeafSlots];
     };
     Leaf* leaves_[kLeaves];
-    u32 cursor_;  // all slots below it are empty
+    static constexpr u32 kLooked = 96;  // slots that first_used() looks at
+    u32 cursor_;                        // all slots below it are empty
 };
 
 }  // namespace twain::kernel

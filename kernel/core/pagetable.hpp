@@ -56,7 +56,8 @@ public:
             bool fits = ((at.value | to.value) & (size - 1)) == 0 && bytes >= size;
             if (entry & kValid) {
                 if (level == 3 || !(entry & kTable)) return {Error::occupied, 0};
-                fits = fits && drop_empty(pool, entry);  // else further down: smaller descriptors, or what is in the way
+                fits =
+                    fits && drop_empty(pool, entry);  // else further down: smaller descriptors, or what is in the way
             }
             if (fits) {
                 machine::write_descriptor(entry, to.value | attributes | (level == 3 ? kTable : 0) | kValid);
@@ -103,7 +104,7 @@ public:
 
     // Gives tables back, one at most; true when none is left. Nothing may use them any more.
     bool free_step(Pool& pool) {
-        for (unsigned looked = 0; looked < kEntries; ++looked) {
+        for (unsigned looked = 0; looked < kLooked; ++looked) {
             const unsigned upper = freed_ / kEntries, lower = freed_ % kEntries;
             if (!root_ || upper == kEntries) {
                 if (root_) pool.free(root_, kTableOrder);
@@ -130,6 +131,7 @@ public:
 
 private:
     static constexpr unsigned kTableOrder = Pool::kOrders - 1;
+    static constexpr unsigned kLooked = 96;  // entries of a table that free_step() looks at
     static constexpr bool kTop = requires { Format::kTopLevel; };
     static constexpr unsigned shift_of(unsigned level) { return 39 - 9 * level; }
     static unsigned index(Virt at, unsigned shift) { return static_cast<unsigned>(at.value >> shift) & (kEntries - 1); }

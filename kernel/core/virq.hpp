@@ -97,8 +97,10 @@ public:
     // urgent one. Returns true if something has to wait on: then an underflow maintenance interrupt is wanted.
     template <typename Lists>
     bool fill(Lists& lists, u8 timer_priority) {
+        u64 equals = 0;  // waiting entries that are as urgent as the most urgent one: they need no further search
         while (any_waiting()) {
-            const unsigned entry = most_urgent(timer_priority);
+            const unsigned entry =
+                equals ? static_cast<unsigned>(__builtin_ctzll(equals)) : most_urgent(timer_priority, equals);
             u8 list = free_slot(lists.count());
             if (list == kNone) list = evict(lists, priority(entry, timer_priority));
             if (list == kNone) return true;
@@ -109,6 +111,7 @@ public:
                 timer_waiting_ = false;
             } else {
                 waiting_ &= ~(u64{1} << entry);
+                equals &= ~(u64{1} << entry);
             }
         }
         return false;
@@ -168,11 +171,20 @@ private:
     u8 priority(unsigned entry, u8 timer_priority) const {
         return entry == kTimer ? timer_priority : static_cast<u8>(words_[entry] >> 16);
     }
-    unsigned most_urgent(u8 timer_priority) const {
+    unsigned most_urgent(u8 timer_priority, u64& equals) const {
         unsigned best = timer_waiting_ ? kTimer : kNone;
+        u32 least = timer_waiting_ ? timer_priority : 0x100;
+        equals = 0;
         for (u64 each = waiting_; each; each &= each - 1) {
             const unsigned entry = static_cast<unsigned>(__builtin_ctzll(each));
-            if (best == kNone || priority(entry, timer_priority) < priority(best, timer_priority)) best = entry;
+            const u32 own = words_[entry] >> 16 & 0xff;
+            if (own > least) continue;
+            if (own < least) {
+                best = entry;
+                equals = 0;
+            }
+            least = own;
+            equals |= u64{1} << entry;
         }
         return best;
     }

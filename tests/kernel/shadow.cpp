@@ -17,6 +17,8 @@ struct Machine {
         const sys::Memory state = scratch.memory();
         page_ = scratch.map(state);
         expect("vcpu.fill/busy", Error::busy, fill(0));
+        expect("vcpu.view/busy", Error::busy, vcpu.view(0, 1, 0));
+        expect("vcpu.drop/busy", Error::busy, vcpu.drop(1, 0, 0));
         need(vcpu.page(state));
         need(space.map(scratch.memory(), 0, kGuestRam, kPage, kReadExec, scratch.slot()));
     }

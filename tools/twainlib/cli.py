@@ -160,10 +160,16 @@ def parser():
     sub.add_argument("--yes", action="store_true", help="install missing packages without asking")
 
     sub = add("fuzz", commands.fuzz, "make system calls at random and check the kernel's invariants",
-              ["fuzz kernel --seconds 60", "fuzz kernel --seconds 600 --seed 7 --host"])
+              ["fuzz kernel --seconds 60", "fuzz kernel --seconds 600 --seed 7 --host",
+               "fuzz kernel --qemu --seed 7 --calls 100000 --cpus 4 --el1"])
     sub.add_argument("what", choices=["kernel"], metavar="kernel", help="the kernel")
     sub.add_argument("--seconds", type=_seconds, default=60, metavar="N", help="how long, in all (default: 60)")
     sub.add_argument("--seed", type=_seed, metavar="S", help="where chance begins (default: anywhere; it is printed)")
+    sub.add_argument("--calls", type=_calls, metavar="N", help="in QEMU: how many calls, instead of seconds")
+    sub.add_argument("--cpus", type=_cores, metavar="N", help="in QEMU: cores of the machine (default: 2)")
+    sub.add_argument("--cpu", metavar="MODEL", help="in QEMU: core model (default: cortex-a57)")
+    sub.add_argument("--el1", action="store_true", help="in QEMU: a machine without EL2")
+    sub.add_argument("--races", action="store_true", help="in QEMU: cores run at the same time; no run is like another")
     for name in commands.FUZZ_BACKENDS:
         sub.add_argument(f"--{name}", action="store_true", help=commands.FUZZ_BACKENDS[name].__doc__.splitlines()[0])
     json_flag(sub)
@@ -283,6 +289,12 @@ def _seconds(text):
 def _seed(text):
     if not text.isdecimal() or not 0 < int(text) < 1 << 32:
         raise argparse.ArgumentTypeError("a number from 1 to 4294967295")
+    return int(text)
+
+
+def _calls(text):
+    if not text.isdecimal() or not 0 < int(text) < 1 << 40:
+        raise argparse.ArgumentTypeError("a number of calls above 0")
     return int(text)
 
 

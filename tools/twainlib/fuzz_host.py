@@ -22,7 +22,7 @@ def prepare():
     build.compile_(False, log, ["fuzz"])
 
 
-def run(seconds, seed, directory):
+def run(seconds, seed, directory, _):
     from .fuzz import Outcome
 
     corpus, log = directory / "corpus", directory / "fuzz.log"

@@ -17,7 +17,7 @@ from .errors import Exit, TwainError
 from .paths import ROOT, build_root, own_directory, short
 from .progress import say, stage
 
-NAMES = ("host", "config", "tool", "coverage", "kernel", "bench", "demos", "system", "mutants")
+NAMES = ("host", "config", "tool", "coverage", "kernel", "fuzz", "bench", "demos", "system", "mutants")
 QUICK = ("host", "config", "tool", "demos")
 SAMPLED_MUTANTS = 10
 
@@ -117,6 +117,11 @@ def _kernel(state):
     # A machine whose instructions are counted keeps one processor of ours busy, whatever it has itself.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(boot, state.machines))
+
+
+def _fuzz(state):
+    """Random calls in QEMU, and the longest path of the kernel under them and under the conformance tests."""
+    _pytest(state, "fuzz", ["tests/fuzz"])
 
 
 def _bench(state):

@@ -20,17 +20,17 @@ MODEL = "cortex-a57"
 LIMIT = 120.0
 
 
-def build_plugin(directory):
-    """Compiles the counter; returns the shared library."""
-    library = Path(directory) / "counter.so"
+def build_plugin(directory, source=SOURCE):
+    """Compiles a plugin, the counter if none is named; returns the shared library."""
+    library = Path(directory) / f"{source.stem}.so"
     compiler = shutil.which("cc") or shutil.which("gcc")
     if not compiler:
         raise TwainError(Exit.MISSING, "no C compiler", hint="run `tools/twain setup`")
     library.parent.mkdir(parents=True, exist_ok=True)
     result = subprocess.run([compiler, "-std=gnu11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wconversion", "-Werror",
-                             "-fvisibility=hidden", "-o", library, SOURCE], capture_output=True, text=True)
+                             "-fvisibility=hidden", "-o", library, source], capture_output=True, text=True)
     if result.returncode != 0:
-        raise TwainError(Exit.BUILD, "the counter plugin does not compile", detail=result.stderr.splitlines()[-20:])
+        raise TwainError(Exit.BUILD, f"the plugin {source.stem} does not compile", detail=result.stderr.splitlines()[-20:])
     return library
 
 
