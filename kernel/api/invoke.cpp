@@ -55,7 +55,11 @@ Status arm_notification(Cpu& cpu, Thread& self, Capability cap) {
     return {};
 }
 
-// Methods that need no structure lock. False: not one of them.
+// Types with methods that need no structure lock.
+bool may_be_light(Type type) { return type >= Type::reply && type <= Type::vcpu; }
+static_assert(Type::reply < Type::notification && Type::notification < Type::irq && Type::irq < Type::vcpu);
+
+// Those methods. False: not one of them.
 bool light(Cpu& cpu, Thread& self, Capability cap, u32 method, Status& status) {
     switch (cap.type()) {
         case Type::reply: status = invoke_reply(cpu, self, cap, method); return true;
@@ -96,18 +100,21 @@ bool light(Cpu& cpu, Thread& self, Capability cap, u32 method, Status& status) {
 
 void sys_invoke(Cpu& cpu) {
     Thread& self = *cpu.current;
-    const u64 index = self.frame.x[0];
     const u32 method = static_cast<u32>(self.frame.x[1]);
-    const Capability cap = self.cspace->load(index);
+    Slot* const slot = self.cspace->find(self.frame.x[0]);
+    if (!slot) [[unlikely]] {
+        self.set_result(Status(Error::bad_slot, 0).tag());
+        return;
+    }
     Status status;
-    if (light(cpu, self, cap, method, status)) {
+    if (may_be_light(slot->type()) && light(cpu, self, slot->load(), method, status)) {
         self.set_result(status.tag());
         return;
     }
     const StructureLock lock(cpu);
-    if (cpu.current != &self) return;  // while waiting for the lock it has been stopped, and may be gone
-    Slot* slot = self.cspace->find(index);
-    if (!slot || slot->empty()) {
+    // While waiting for the lock it may have been stopped, and be gone. If not, its capability space is as it was.
+    if (cpu.current != &self) return;
+    if (slot->empty()) [[unlikely]] {
         self.set_result(Status(Error::bad_slot, 0).tag());
         return;
     }

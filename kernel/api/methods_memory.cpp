@@ -152,7 +152,7 @@ Status map(Invocation& call) {
         const auto from = call.slot_arg(2, Type::memory, 0);
         if (!from.ok()) return from.status();
         parent = from.value();
-        memory = parent->load();
+        memory = parent->peek();
     }
     const u64 offset = call.arg(3), at = call.arg(4), bytes = call.arg(5), want = call.arg(6);
     constexpr u64 kSome = rights::mem_read | rights::mem_write | rights::mem_exec;

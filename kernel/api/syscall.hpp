@@ -11,7 +11,8 @@ namespace twain::kernel {
 // SVC from a process. `number` is the immediate.
 extern "C" void handle_syscall(Cpu& cpu, u64 number);
 
-// The invoke call. Interrupted long operations rewind the PC to the SVC and are made again.
-void sys_invoke(Cpu& cpu);
+// The invoke call, for which entry.S has a way of its own. Interrupted long operations rewind the PC to the SVC and are
+// made again.
+extern "C" void sys_invoke(Cpu& cpu);
 
 }  // namespace twain::kernel

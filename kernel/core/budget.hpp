@@ -51,6 +51,13 @@ public:
         pieces_[(first_ + count_++) % kPieces] = {due, ticks};
     }
 
+    // The same without a limit, if something is left then; else nothing is done.
+    bool spend_slice(Ticks ticks) {
+        if (limited() || left_ <= static_cast<std::int64_t>(ticks)) return false;
+        left_ -= static_cast<std::int64_t>(ticks);
+        return true;
+    }
+
     // Takes back the pieces that are due.
     void collect(Ticks now) {
         for (; count_ && pieces_[first_].due <= now; --count_) {

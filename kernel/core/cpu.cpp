@@ -10,9 +10,6 @@ namespace twain::kernel {
 
 namespace {
 
-u32 next_ticket = 0;
-u32 now_serving = 0;
-
 void serve_request(Cpu& cpu) {
     Request* request = __atomic_load_n(&cpu.request, __ATOMIC_ACQUIRE);
     if (!request) return;
@@ -42,30 +39,15 @@ void pass_all_cores() {
     }
 }
 
-namespace {
-
-void take_lock() {
-    const u32 mine = __atomic_fetch_add(&next_ticket, 1, __ATOMIC_RELAXED);
-    while (__atomic_load_n(&now_serving, __ATOMIC_ACQUIRE) != mine) {
+void StructureLock::wait(u32 mine) {
+    while (!served(mine)) {
         serve_request(machine::cpu());
         wait_in_kernel();
     }
 }
 
-}  // namespace
-
-StructureLock::StructureLock() { take_lock(); }
-
-StructureLock::StructureLock(Cpu& cpu) {
-    cpu.call_waits = true;
-    take_lock();
-    cpu.call_waits = false;
-}
-
-StructureLock::~StructureLock() { __atomic_store_n(&now_serving, now_serving + 1, __ATOMIC_RELEASE); }
-
 bool should_pause() {
-    return machine::preemption_pending() || __atomic_load_n(&next_ticket, __ATOMIC_RELAXED) != now_serving + 1;
+    return machine::preemption_pending() || __atomic_load_n(&StructureLock::next_ticket_, __ATOMIC_RELAXED) != StructureLock::now_serving_ + 1;
 }
 
 void run_on(CpuId core, void (*run)(void*), void* argument) {

@@ -52,11 +52,30 @@ inline constexpr u64 kReschedule = 1;
 // requests of other cores, so a holder may wait for them.
 class StructureLock {
 public:
-    StructureLock();
-    explicit StructureLock(Cpu& cpu);  // of a system call: it is made again if its thread is stopped while it waits
-    ~StructureLock();
+    StructureLock() {
+        const u32 mine = draw();
+        if (!served(mine)) [[unlikely]]
+            wait(mine);
+    }
+    // Of a system call: it is made again if its thread is stopped while it waits.
+    explicit StructureLock(Cpu& cpu) {
+        const u32 mine = draw();
+        if (!served(mine)) [[unlikely]] {
+            cpu.call_waits = true;
+            wait(mine);
+            cpu.call_waits = false;
+        }
+    }
+    ~StructureLock() { __atomic_store_n(&now_serving_, now_serving_ + 1, __ATOMIC_RELEASE); }
     StructureLock(const StructureLock&) = delete;
     StructureLock& operator=(const StructureLock&) = delete;
+
+private:
+    friend bool should_pause();
+    static u32 draw() { return __atomic_fetch_add(&next_ticket_, 1, __ATOMIC_RELAXED); }
+    static bool served(u32 mine) { return __atomic_load_n(&now_serving_, __ATOMIC_ACQUIRE) == mine; }
+    static void wait(u32 mine);
+    inline static u32 next_ticket_ = 0, now_serving_ = 0;
 };
 
 // Who holds the structure lock for long should stop at the next consistent state: an interrupt waits, or another core waits

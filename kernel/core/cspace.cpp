@@ -7,7 +7,7 @@
 
 namespace twain::kernel {
 
-Result<Slot*> CSpace::make(u64 index, unsigned argument, Vacancy& vacancy) {
+Result<Slot*> CSpace::make_leaf(u64 index, unsigned argument, Vacancy& vacancy) {
     if (index == 0 || index >= abi::cspace::kSlots) return {Error::bad_slot, argument};
     Leaf* leaf = leaves_[index / kLeafSlots];
     if (!leaf) {

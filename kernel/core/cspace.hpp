@@ -31,7 +31,10 @@ public:
     class Vacancy {
     public:
         Vacancy() = default;
-        ~Vacancy() { settle(); }
+        ~Vacancy() {
+            if (leaf_) [[unlikely]]
+                settle();
+        }
         Vacancy(const Vacancy&) = delete;
         Vacancy& operator=(const Vacancy&) = delete;
 
@@ -43,7 +46,12 @@ public:
         u64 index_ = 0;
         void* leaf_ = nullptr;
     };
-    Result<Slot*> make(u64 index, unsigned argument, Vacancy& vacancy);
+    Result<Slot*> make(u64 index, unsigned argument, Vacancy& vacancy) {
+        Slot* const slot = find(index);
+        if (slot && slot->empty() && index != 0) [[likely]]
+            return slot;
+        return make_leaf(index, argument, vacancy);
+    }
     Result<Slot*> make(u64 index, unsigned argument);  // its leaf stays, whatever becomes of the slot
 
     // For tearing down: a slot in use, or nullptr if there is none. Goes on where it was, as nothing is filled meanwhile;
@@ -53,6 +61,7 @@ public:
     void free_leaves();
 
 private:
+    Result<Slot*> make_leaf(u64 index, unsigned argument, Vacancy& vacancy);
     struct Leaf {
         Slot slots[kLeafSlots];
     };

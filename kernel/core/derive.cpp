@@ -19,7 +19,7 @@ Status derivable(const Slot& slot) {
 
 Status derive(Slot& source, Slot& target, u8 rights, u64 badge) {
     if (const Status status = derivable(source); !status.ok()) return status;
-    const Capability cap = source.load();
+    const Capability cap = source.peek();
     if (cap.type() == Type::mapping) return {Error::bad_type, 3};
     u64 head = cap.head & ~(u64{0xff} << 48);
     head |= u64{static_cast<u8>(cap.rights() & rights)} << 48;

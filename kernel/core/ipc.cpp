@@ -318,9 +318,23 @@ void arrive(Cpu& cpu, Thread& caller, const StructureLock* lock) {
     make_ready(cpu, server);
 }
 
+// To a server of this core that waits, if nothing else is to be looked at first: it has the processor at once.
+bool hand_over(Cpu& cpu, Thread& self, Endpoint& endpoint, const StructureLock* lock) {
+    if (endpoint.core != cpu.id || !endpoint.receivers || cpu.hazard || !self.active) return false;
+    Thread* const server = endpoint.waiting.front();
+    if (!server || __atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE)) return false;
+    leave_endpoint(*server);
+    if (server->armed()) disarm(cpu, *server);
+    begin_service(cpu, self, *server, lock);
+    server->state = State::ready;
+    switch_to(cpu, *server);
+    return true;
+}
+
 void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const StructureLock* lock) {
     self.badge = badge;
     self.state = State::calling;
+    if (hand_over(cpu, self, endpoint, lock)) return;
     self.endpoint = &endpoint;
     leave_current(cpu);
     if (endpoint.core == cpu.id) {

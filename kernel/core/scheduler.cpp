@@ -108,15 +108,6 @@ void charge(Cpu& cpu, Ticks now) {
     if (sched->budget.empty()) exhaust(cpu, *sched);
 }
 
-void program_timer(Cpu& cpu) {
-    Ticks next = cpu.timers.next();
-    if (cpu.sched && cpu.sched->runnable() && !cpu.sched->exhausted) {
-        const Ticks end = cpu.since + cpu.sched->budget.left();
-        if (end < next) next = end;
-    }
-    machine::set_timer(next);
-}
-
 void move(Thread& thread, CpuId core) {
     if (thread.core == core) return;
     machine::settle_thread(thread);
@@ -160,12 +151,6 @@ void arm(Cpu& cpu, Timer& timer, Ticks deadline) {
 }
 
 void disarm(Cpu& cpu, Timer& timer) { cpu.timers.remove(timer); }
-
-void switch_budget(Cpu& cpu, Thread& thread) {
-    charge(cpu, machine::now());
-    cpu.sched = thread.active;
-    program_timer(cpu);
-}
 
 void leave_current(Cpu& cpu) {
     if (cpu.guest_mode) guest_leave(cpu);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernel/core/cpu.hpp"
+#include "machine.hpp"
 
 namespace twain::kernel {
 
@@ -14,9 +15,6 @@ inline constexpr Ticks kSliceNs = 10'000'000;  // turn taking among threads with
 // should run before the current one. A thread without a scheduling context waits until it is given one.
 void make_ready(Cpu& cpu, Thread& thread, bool front = false);
 void remove_ready(Cpu& cpu, Thread& thread);
-
-// Ends the running scheduling context's time and begins that of the thread. See switch_to.hpp for the rest.
-void switch_budget(Cpu& cpu, Thread& thread);
 
 // The current thread stops being current (it blocks, stops, or goes back to the queue).
 void leave_current(Cpu& cpu);
@@ -29,10 +27,26 @@ void resolve_hazards(Cpu& cpu);
 
 // The timer interrupt: due timers, the end of a budget.
 void on_timer(Cpu& cpu);
-void program_timer(Cpu& cpu);
 
 // Charges the running scheduling context up to now.
 void charge(Cpu& cpu, Ticks now);
+// The same, where it is often no more than a part of a slice.
+inline void charge_slice(Cpu& cpu, Ticks now) {
+    Sched* const sched = cpu.sched;
+    if (!sched || !sched->budget.spend_slice(now - cpu.since)) return charge(cpu, now);
+    sched->used += now - cpu.since;
+    cpu.since = now;
+}
+
+// The next timer interrupt: the first deadline, or the end of the budget.
+inline void program_timer(Cpu& cpu) {
+    Ticks next = cpu.timers.next();
+    if (cpu.sched && cpu.sched->runnable() && !cpu.sched->exhausted) {
+        const Ticks end = cpu.since + cpu.sched->budget.left();
+        if (end < next) next = end;
+    }
+    machine::set_timer(next);
+}
 
 // A thread that does not run belongs to another core from now on. Structure lock.
 void move(Thread& thread, CpuId core);

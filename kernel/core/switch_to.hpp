@@ -15,7 +15,11 @@ inline void switch_to(Cpu& cpu, Thread& thread) {
     if (cpu.guest_mode) [[unlikely]] guest_leave(cpu);
     Thread* before = cpu.current;
     cpu.current = &thread;
-    if (cpu.sched != thread.active) [[unlikely]] switch_budget(cpu, thread);
+    if (cpu.sched != thread.active) {
+        charge_slice(cpu, machine::now());
+        cpu.sched = thread.active;
+        program_timer(cpu);
+    }
     if (before != &thread) [[likely]] machine::switch_thread(cpu, before, thread);
     cpu.frame = &thread.frame;
     if (thread.vcpu) [[unlikely]] guest_enter(cpu, thread);

@@ -53,7 +53,10 @@ void init_core(CpuId core) {
         for (u32 i = 0; i < 32; i += 4) own.write(kPriority + i, kPriorities);
         own.write(kSetEnable, 1u << kIpi | 1u << setup.maintenance | 1u << setup.timer | 1u << setup.guest_timer);
         gic.enable_core();
-        if constexpr (Regime::kExceptionLevel == 2) setup.lists = gic.list_count();
+        if constexpr (Regime::kExceptionLevel == 2) {
+            setup.lists = gic.list_count();
+            for (unsigned list = 0; list < setup.lists; ++list) gic.write_list(list, 0);
+        }
     });
 }
 

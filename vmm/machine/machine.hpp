@@ -217,10 +217,14 @@ public:
     }
 
     SysregResult access_sysreg(Vcpu& v, SysregAccess& access) {
-        const std::uint64_t now = platform_.now();
-        if (access.reg.crn() != 14) {
-            return vmm::access_sysreg(ids_, v.registers, config_.cpu.ctr, now, access);
+        if (access.read && names_feature(access.reg)) {
+            access.value = ids_.value(access.reg.crm(), access.reg.op2());
+            return SysregResult::done;
         }
+        if (access.reg.crn() != 14) {  // all but timers and counters
+            return vmm::access_sysreg(ids_, v.registers, config_.cpu.ctr, 0, access);
+        }
+        const std::uint64_t now = platform_.now();
         Kicks kicks;
         SysregResult result{};
         {

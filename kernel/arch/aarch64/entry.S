@@ -33,15 +33,18 @@ vectors:
     cmp     w29, #1
     b.eq    fast_reply_wait
     cmp     w29, #4
-    b.eq    fast_vcpu_run
     b.hi    1f
+    b.eq    fast_vcpu_run
     cmp     w29, #3
     b.eq    fast_signal
     b       fast_wait
 1:  lsr     w29, w28, #24
     cmp     w29, #0x56
     b.ne    user_trap
-    b       slow_syscall
+    and     w29, w28, #0xffff
+    cmp     w29, #5
+    b.ne    slow_syscall
+    b       invoke
 
     .org    vectors + 0x480
 user_irq:

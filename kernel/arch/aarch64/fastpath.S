@@ -234,6 +234,10 @@ fast_wait:
     resume
 3:  continue_in sleep_on, syscall_return
 
+    .global invoke
+invoke:
+    continue_in sys_invoke, syscall_return
+
     .global fast_vcpu_run
 fast_vcpu_run:
     look_up TYPE_VCPU, RIGHT_RUN, 1f

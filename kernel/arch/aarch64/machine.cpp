@@ -59,15 +59,6 @@ void idle(Cpu& cpu) {
     handle_interrupts(cpu);
 }
 
-void set_timer(Ticks deadline) {
-    if (deadline == abi::kForever) {
-        Regime::TimerControl::write(0);
-        return;
-    }
-    Regime::TimerCompare::write(deadline);
-    Regime::TimerControl::write(1);
-}
-
 Ticks ticks_per_second() { return reg::CNTFRQ_EL0::read(); }
 Ticks ns_to_ticks(u64 ns) {
     const Ticks frequency = ticks_per_second();

@@ -42,7 +42,10 @@ inline Ticks now() {
     isb();
     return reg::CNTPCT_EL0::read();
 }
-void set_timer(Ticks deadline);  // kForever: none
+inline void set_timer(Ticks deadline) {  // kForever: none
+    if (deadline != abi::kForever) Regime::TimerCompare::write(deadline);
+    Regime::TimerControl::write(deadline != abi::kForever);
+}
 Ticks ticks_per_second();
 Ticks ns_to_ticks(u64 ns);
 

@@ -34,17 +34,20 @@ abi::FaultKind kind_of(Ec ec) {
     }
 }
 
+Ec class_of(u64 syndrome) { return static_cast<Ec>(syndrome >> 26 & 0x3f); }
+
+inline void tell(Cpu& cpu, u64 syndrome) {
+    if (cpu.guest_mode) return guest_trap(cpu, syndrome);
+    fault(cpu, kind_of(class_of(syndrome)), syndrome, Regime::Far::read());
+}
+
+void fp_trap(Cpu& cpu, u64 syndrome) {
+    if (!fpu_take(cpu)) tell(cpu, syndrome);
+}
+
 }  // namespace
 
-void handle_trap(Cpu& cpu, u64 syndrome) {
-    const Ec ec = static_cast<Ec>(syndrome >> 26 & 0x3f);
-    if (ec == Ec::fp && fpu_take(cpu)) return;
-    if (cpu.guest_mode) {
-        guest_trap(cpu, syndrome);
-        return;
-    }
-    fault(cpu, kind_of(ec), syndrome, Regime::Far::read());
-}
+void handle_trap(Cpu& cpu, u64 syndrome) { class_of(syndrome) == Ec::fp ? fp_trap(cpu, syndrome) : tell(cpu, syndrome); }
 
 void resolve_hazards_entry(Cpu& cpu) { resolve_hazards(cpu); }
 

@@ -111,11 +111,13 @@ void save_lists(Vcpu& vcpu) {
     hardware.set_control(0);
 }
 
+// Registers of the core that nobody uses are zero: from the start, and since the one who used them was unloaded.
 void load_lists(const Vcpu& vcpu) {
     const HardwareLists hardware;
-    const u64 used = vcpu.virqs.used();
-    for (unsigned list = 0; list < hardware.count(); ++list)
-        hardware.write(list, used >> list & 1 ? vcpu.lists[list] : 0);
+    for (u64 each = vcpu.virqs.used(); each; each &= each - 1) {
+        const unsigned list = static_cast<unsigned>(__builtin_ctzll(each));
+        hardware.write(list, vcpu.lists[list]);
+    }
     hardware.load(vcpu.vmcr, vcpu.active_priorities);
 }
 
@@ -176,6 +178,8 @@ void load(Cpu& cpu, Vcpu& vcpu) {
 // The virtual CPU interface as after a reset: nothing pending, nothing active. The vCPU is loaded.
 void reset_interrupts(Vcpu& vcpu) {
     if (vcpu.virqs.timer_in_flight()) gic::set_private_active(guest_timer_intid(), false);
+    save_lists(vcpu);
+    HardwareLists().set_control(HardwareLists::kEnable);
     vcpu.virqs = {};
     vcpu.virqs.init();
     vcpu.vmcr = 0;
