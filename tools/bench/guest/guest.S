@@ -61,6 +61,18 @@
     isb
 .endm
 
+// Until the handler has counted to x2. What comes between the look and WFI is masked, and ends WFI nevertheless.
+.macro wait_for_interrupt
+    b       8f
+9:  wfi
+    msr     daifclr, #2
+    isb
+8:  msr     daifset, #2
+    cmp     x27, x2
+    b.ne    9b
+    msr     daifclr, #2
+.endm
+
 // Vectors with a handler for interrupts at EL1h; anything else ends in a loop. x27 counts interrupts.
 .macro vectors name
     .balign 0x800
@@ -214,9 +226,7 @@ main:
     msr     cntv_cval_el0, x5
     msr     cntv_ctl_el0, x3
     isb
-2:  wfi
-    cmp     x27, x2
-    b.ne    2b
+    wait_for_interrupt
     isb
     mrs     x6, cntvct_el0
     sub     x6, x6, x5
@@ -284,9 +294,7 @@ sleep:
     msr     cntv_cval_el0, x5
     msr     cntv_ctl_el0, x3
     isb
-1:  wfi
-    cmp     x27, x2
-    b.ne    1b
+    wait_for_interrupt
     ret
 
 second:

@@ -11,13 +11,13 @@ from pathlib import Path
 from .. import qemu
 from ..errors import Exit, TwainError
 from ..paths import build_root
-from . import document, guest, kernel, profile, record, vm
+from . import document, guest, kernel, profile, record, scale, vm
 from .counter import build_plugin, plugin_problem, require_plugin
 from .figures import Figure, text
 
 __all__ = ["TABLES", "DOCUMENT", "build_plugin", "plugin_problem", "run"]
 
-TABLES = {table.name: table for table in (kernel.TABLE, vm.TABLE, guest.TABLE)}
+TABLES = {table.name: table for table in (kernel.TABLE, vm.TABLE, scale.TABLE, guest.TABLE)}
 QUICK = ("kernel", "vm")  # what `bench` measures without a name, and what the regression gate holds
 DOCUMENT = document.PATH
 

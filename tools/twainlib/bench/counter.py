@@ -75,7 +75,7 @@ def monitor_elf():
 
 
 def count(directory, name, image, built=None, wait="", until="bench done", cores=1, profile=0):
-    """Runs an image under the counter until the guest `wait` (or, without guests, the machine itself) says `until`;
+    """Runs an image under the counter until the guest `wait` (or several, or, without guests, the machine itself) says `until`;
     returns what the counter has written. `profile`: a series whose instructions are told apart by address."""
     low, high = symbols.text_range(kernel_elf())
     out = directory / f"{name}.json"
@@ -85,7 +85,8 @@ def count(directory, name, image, built=None, wait="", until="bench done", cores
     (directory / f"{name}.cmdline").write_text(shlex.join(command) + "\n")
     guests = [guest.name for guest in built.info.guests] if built else []
     with stage(f"counting: {name}"), Broker(command, directory / name, guests, built.info.labels if built else None) as machine:
-        Session(machine).wait_for(wait, f".*{until}", LIMIT)
+        for each in [wait] if isinstance(wait, str) else wait:
+            Session(machine).wait_for(each, f".*{until}", LIMIT)
         machine.power_off(5)
     try:
         return json.loads(out.read_text())

@@ -14,6 +14,7 @@ class Measure:
     unit: str = "instructions"  # or bytes, count
     series: int = 0             # of the counter's, where it is counted between markers
     part: str = "kernel"        # of the counter's classes; `all` is gross
+    exact: bool = True          # the same in every run of the same build: the regression gate holds it
 
 
 @dataclass(frozen=True)

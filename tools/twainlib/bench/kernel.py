@@ -66,7 +66,7 @@ def object_bytes(elf):
     return {key: sizes[name] for key, name in OBJECTS.items()}
 
 
-def run(directory, profile=0):
+def run(directory, profile=0, cores=CORES):
     log = directory / "build.log"
     with stage("building the kernel's bench"):
         build.configure(ROOT / "configs/two-guests.toml", None, False, log)
@@ -74,7 +74,7 @@ def run(directory, profile=0):
     image = build.tree() / "target" / "test" / "bench.bin"
     if not image.is_file():
         raise TwainError(Exit.BUILD, f"the build made no {short(image)}", hint=f"the log is {short(log)}")
-    return counter.count(directory, "kernel", image, cores=CORES, profile=profile)
+    return counter.count(directory, "kernel", image, cores=cores, profile=profile)
 
 
 TABLE = Table("kernel", "Kernel primitives", MEASURES + VCPU, measure, run, lambda: None)

@@ -39,13 +39,15 @@ def check(figures):
         say(f"not compared: {short(PATH)} was recorded with {found['compiler']}, this is {compiler()}")
         return Exit.OK
     bad = [f"{key}: {now} instead of {before}, {now / before - 1:+.0%}" for key, before, now in grown(figures, found["figures"])]
-    bad += [f"{key}: nothing is recorded" for key in figures if key not in found["figures"]]
+    bad += [f"{key}: nothing is recorded" for key, figure in figures.items()
+            if figure.measure.exact and key not in found["figures"]]
     for line in bad:
         say(f"FAIL  {line}")
     if bad:
         say("  hint: make it as good as it was; if there is a reason, `bench --record --because \"...\"`")
         return Exit.TESTS
-    say(f"ok    {len(figures)} figures are at most {TOLERANCE:.0%} above the recorded ones")
+    count = sum(figure.measure.exact for figure in figures.values())
+    say(f"ok    {count} figures are at most {TOLERANCE:.0%} above the recorded ones")
     return Exit.OK
 
 
@@ -58,6 +60,6 @@ def write(figures, because=None):
         raise TwainError(Exit.USAGE, "figures have grown: " + ", ".join(f"{key} {before} -> {now}" for key, before, now in higher),
                          hint="say why: --because \"...\"")
     found["compiler"] = compiler()
-    found["figures"] = {**(found["figures"] if same else {}), **{key: figure.value for key, figure in figures.items()}}
+    found["figures"] = {**(found["figures"] if same else {}), **{key: figure.value for key, figure in figures.items() if figure.measure.exact}}
     found["raised"] += [{"key": key, "from": before, "to": now, "because": because} for key, before, now in higher]
     PATH.write_text(json.dumps(found, indent=2) + "\n")
