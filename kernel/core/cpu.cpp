@@ -46,9 +46,7 @@ void StructureLock::wait(u32 mine) {
     }
 }
 
-bool should_pause() {
-    return machine::preemption_pending() || __atomic_load_n(&StructureLock::next_ticket_, __ATOMIC_RELAXED) != StructureLock::now_serving_ + 1;
-}
+bool should_pause() { return machine::preemption_pending() || StructureLock::wanted(); }
 
 void run_on(CpuId core, void (*run)(void*), void* argument) {
     Cpu& target = machine::cpu(core);

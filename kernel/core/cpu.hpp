@@ -70,8 +70,10 @@ public:
     StructureLock(const StructureLock&) = delete;
     StructureLock& operator=(const StructureLock&) = delete;
 
+    // Does somebody wait for the one that is held here?
+    static bool wanted() { return __atomic_load_n(&next_ticket_, __ATOMIC_RELAXED) != now_serving_ + 1; }
+
 private:
-    friend bool should_pause();
     static u32 draw() { return __atomic_fetch_add(&next_ticket_, 1, __ATOMIC_RELAXED); }
     static bool served(u32 mine) { return __atomic_load_n(&now_serving_, __ATOMIC_ACQUIRE) == mine; }
     static void wait(u32 mine);

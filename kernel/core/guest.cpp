@@ -48,13 +48,13 @@ void release(Vcpu& vcpu) {
 }
 
 // The thread is the one that runs the vCPU, or is told that it cannot be.
-bool claim(Vcpu& vcpu, Thread& self) {
-    const auto complete = [&] { return vcpu.page && vcpu.space && !__atomic_load_n(&vcpu.held, __ATOMIC_ACQUIRE); };
+[[gnu::always_inline]] inline bool claim(Vcpu& vcpu, Thread& self) {
     Thread* nobody = nullptr;
-    if (complete() &&
-        __atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+    if (vcpu.page && __atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL,
+                                                 __ATOMIC_RELAXED)) [[likely]] {
         machine::barrier();
-        if (complete()) return true;
+        if (vcpu.page && vcpu.space && !__atomic_load_n(&vcpu.held, __ATOMIC_ACQUIRE)) [[likely]]
+            return true;
         __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
     }
     self.set_result(Status(Error::busy).tag());

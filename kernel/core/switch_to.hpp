@@ -12,7 +12,8 @@ namespace twain::kernel {
 
 // Gives `thread` the processor now; the current thread must already have been put where it belongs.
 inline void switch_to(Cpu& cpu, Thread& thread) {
-    if (cpu.guest_mode) [[unlikely]] guest_leave(cpu);
+    if (cpu.guest_mode) [[unlikely]]
+        guest_leave(cpu);
     Thread* before = cpu.current;
     cpu.current = &thread;
     if (cpu.sched != thread.active) {
@@ -20,9 +21,11 @@ inline void switch_to(Cpu& cpu, Thread& thread) {
         cpu.sched = thread.active;
         program_timer(cpu);
     }
-    if (before != &thread) [[likely]] machine::switch_thread(cpu, before, thread);
+    if (before != &thread) [[likely]]
+        machine::switch_thread(cpu, before, thread);
     cpu.frame = &thread.frame;
-    if (thread.vcpu) [[unlikely]] guest_enter(cpu, thread);
+    if (thread.vcpu) [[unlikely]]
+        guest_enter(cpu, thread);
 }
 
 // The current thread has blocked: the next one takes over. Only if nothing else is to be looked at first.

@@ -16,7 +16,9 @@ public:
     unsigned count() const { return setup.lists; }
     // By number: sixteen registers, so not in line.
     [[gnu::noinline]] u64 read(unsigned n) const { return v2_ ? Gicv2::read_list(n) : Gicv3::read_list(n); }
-    [[gnu::noinline]] void write(unsigned n, u64 value) const { v2_ ? Gicv2::write_list(n, value) : Gicv3::write_list(n, value); }
+    [[gnu::noinline]] void write(unsigned n, u64 value) const {
+        v2_ ? Gicv2::write_list(n, value) : Gicv3::write_list(n, value);
+    }
     u64 empty() const { return v2_ ? Gicv2::finished() : Gicv3::finished(); }
     u64 sender(u32 word) const { return v2_ ? word >> abi::kVirqSourceShift & 7 : 0; }
     void set_control(u64 bits) const { v2_ ? Gicv2::set_control(bits) : Gicv3::set_control(bits); }

@@ -24,7 +24,9 @@ constexpr Sysreg sysreg(unsigned op0, unsigned op1, unsigned crn, unsigned crm, 
 }
 
 // The feature registers, ID_*: op0 3, op1 0, CRn 0, CRm 1 to 7.
-constexpr bool names_feature(Sysreg reg) { return (reg.key & sysreg(3, 7, 15, 8, 0).key) == sysreg(3, 0, 0, 0, 0).key && reg.crm() != 0; }
+constexpr bool names_feature(Sysreg reg) {
+    return (reg.key & sysreg(3, 7, 15, 8, 0).key) == sysreg(3, 0, 0, 0, 0).key && reg.crm() != 0;
+}
 
 constexpr Sysreg sysreg_of(std::uint64_t esr) { return {static_cast<std::uint32_t>(esr) & 0x3f'fc1e}; }
 

@@ -47,7 +47,9 @@ void fp_trap(Cpu& cpu, u64 syndrome) {
 
 }  // namespace
 
-void handle_trap(Cpu& cpu, u64 syndrome) { class_of(syndrome) == Ec::fp ? fp_trap(cpu, syndrome) : tell(cpu, syndrome); }
+void handle_trap(Cpu& cpu, u64 syndrome) {
+    class_of(syndrome) == Ec::fp ? fp_trap(cpu, syndrome) : tell(cpu, syndrome);
+}
 
 void resolve_hazards_entry(Cpu& cpu) { resolve_hazards(cpu); }
 

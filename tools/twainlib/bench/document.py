@@ -4,6 +4,7 @@
 
 from ..errors import Exit, TwainError
 from ..paths import ROOT, short
+from . import record
 from .figures import text
 
 PATH = ROOT / "docs" / "benchmarks.md"
@@ -13,7 +14,13 @@ def write(tables, figures):
     document = PATH.read_text()
     for table in tables:
         document = replace(document, table.name, text(table, figures))
-    PATH.write_text(document)
+    PATH.write_text(replace(document, "raised", raised(record.load()["raised"])))
+
+
+def raised(entries):
+    """Which recorded figures have grown, and why."""
+    lines = ["| key | from | to | because |", "|---|---:|---:|---|"]
+    return "\n".join(lines + [f"| `{each['key']}` | {each['from']} | {each['to']} | {each['because']} |" for each in entries])
 
 
 def replace(document, name, lines):

@@ -9,7 +9,7 @@ ROUND_TRIP, SPACES, HYPERCALL, GICD = 1, 16, 24, 22  # series
 GUESTS, CORES = (2, 8), (1, 4)
 
 MEASURES = (
-    *(Measure(f"scale_ipc_{cores}_cores", f"call + reply_wait round trip, {cores} cores online", 200) for cores in CORES),
+    *(Measure(f"scale_ipc_{cores}_cores", f"call + reply_wait round trip, {cores} core{'s' * (cores > 1)} online", 200) for cores in CORES),
     Measure("scale_ipc_8_spaces", "the same by turns to eight servers, each in its own space", 200),
     *(Measure(f"scale_{key}_{guests}_guests_{cores}_cores", f"{title}, {guests} guests at work on {cores} core{'s' * (cores > 1)}", aim)
       for key, title, aim in (("hypercall", "unknown hypercall", 500), ("gicd", "read of a distributor register", 600))
