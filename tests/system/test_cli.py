@@ -317,3 +317,13 @@ def test_easy_settings_are_honoured(monkeypatch, capsys):
     values["TWAIN_CORES"] = "99"
     assert cli.main(["run", "--dry-run"]) == Exit.USAGE
     assert "TWAIN_CORES" in capsys.readouterr().err
+
+
+def test_setup_fetches_everything_that_later_commands_want(monkeypatch, capsys):
+    done = []
+    monkeypatch.setattr(cli.commands.packages, "install", lambda **options: done.append("packages"))
+    monkeypatch.setattr(cli.commands.build_module, "make_images", lambda info, refresh: done.append("images"))
+    monkeypatch.setattr(cli.commands.build_module, "fetch_libraries", lambda: done.append("libraries"))
+    monkeypatch.setattr(cli.commands.linuxguest, "fetch", lambda: done.append("test guests"))
+    assert cli.main(["setup", "--yes"]) == 0
+    assert done == ["packages", "images", "libraries", "test guests"]

@@ -118,9 +118,9 @@ class AptRoot:
         lines += [
             f'Dir::State "{top}/state/";', f'Dir::State::status "{top}/state/status";',
             f'Dir::Cache "{top}/cache/";', f'Dir::Etc "{top}/etc/";',
-            f'Dir::Etc::sourcelist "{top}/etc/sources.list";', f'Dir::Etc::sourceparts "-";',
-            f'Dir::Etc::parts "{top}/etc/parts";', f'Dir::Etc::main "none";',
-            f'Dir::Etc::trustedparts "{top}/etc/trusted";', f'Dir::Etc::preferencesparts "-";',
+            f'Dir::Etc::sourcelist "{top}/etc/sources.list";', 'Dir::Etc::sourceparts "-";',
+            f'Dir::Etc::parts "{top}/etc/parts";', 'Dir::Etc::main "none";',
+            f'Dir::Etc::trustedparts "{top}/etc/trusted";', 'Dir::Etc::preferencesparts "-";',
             f'APT::Architecture "{self.architecture}";', f'APT::Architectures {{ "{self.architecture}"; }};',
             'APT::Sandbox::User "root";', 'Acquire::Languages "none";', 'Acquire::GzipIndexes "true";',
             'Acquire::Retries "3";', 'Acquire::http::Timeout "30";', 'Acquire::https::Timeout "30";',

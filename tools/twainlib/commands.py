@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import bench as bench_module
 from . import broker, build as build_module, demo as demo_module, doctor as doctor_module, fuzz as fuzz_module
-from . import debugger, machine, packages, qemu, suites, symbols, system, terminal, views
+from . import debugger, linuxguest, machine, packages, qemu, suites, symbols, system, terminal, views
 from .errors import Exit, TwainError
 from .paths import build_root, cache_dir, remove_tree, short, system_dir
 from .progress import say, stage
@@ -116,7 +116,8 @@ def _build_to_run(options):
 
 
 def _interactive_demo(built, options):
-    say("Two guests boot; the first one has the keyboard. Ctrl-A ? helps, Ctrl-A x powers off.")
+    names = ", ".join(f"{number} {guest.name}" for number, guest in enumerate(built.info.guests, 1))
+    say(f"Guests: {names}; the first one has the keyboard. Ctrl-A and its number chooses another, Ctrl-A ? helps, Ctrl-A x powers off.")
     with machine.boot(built, options) as running:
         code = terminal.serve(running)
     return Exit.OK if code == 0 else Exit.RUN
