@@ -5,6 +5,7 @@
 #include "sys/counter.hpp"
 #include "system/init/names.hpp"
 #include "system/init/supervisor.hpp"
+#include "vmm/machine/counters.hpp"
 
 namespace twain::init {
 
@@ -16,7 +17,29 @@ using tables::kNone;
 
 constexpr sys::System kSystemObject{abi::kRootSystem};
 constexpr sys::CSpace kOwnSlots{abi::kRootCSpace};
-constexpr std::string_view kPageSuffix = ".page";  // of a vCPU's state page
+constexpr std::string_view kPageSuffix = ".page";    // of a vCPU's state page
+constexpr std::string_view kStatsSuffix = ".stats";  // of what a VMM counts
+
+struct NamedCounter {
+    std::string_view name;
+    std::uint64_t vmm::VcpuCounters::*counter;
+};
+constexpr NamedCounter kCounters[] = {
+    {"calls", &vmm::VcpuCounters::hypercall},
+    {"mmio", &vmm::VcpuCounters::mmio},
+    {"mmio_decoded", &vmm::VcpuCounters::mmio_decoded},
+    {"sysreg", &vmm::VcpuCounters::sysreg},
+    {"sgi", &vmm::VcpuCounters::sgi},
+    {"aborted", &vmm::VcpuCounters::aborted},
+    {"undefined", &vmm::VcpuCounters::undefined},
+    {"eoi", &vmm::VcpuCounters::eoi},
+    {"kicked", &vmm::VcpuCounters::kicked},
+    {"other", &vmm::VcpuCounters::other},
+    {"reflected", &vmm::VcpuCounters::reflected},
+    {"filled", &vmm::VcpuCounters::filled},
+    {"prefilled", &vmm::VcpuCounters::prefilled},
+    {"tlbi", &vmm::VcpuCounters::tlbi},
+};
 
 }  // namespace
 
@@ -221,6 +244,43 @@ void Supervisor::stat_vcpus(Line& line) {
     line.end_array();
 }
 
+// What the VMMs count: their own word, each field read once.
+void Supervisor::stat_machines(Line& line) {
+    line.begin_array("machines");
+    for (std::size_t i = 0; i < builder_.system().objects.size(); ++i) {
+        const std::string_view name{builder_.system().objects[i].name};
+        const Piece& piece = builder_.memory(static_cast<Index>(i));
+        if (!name.ends_with(kStatsSuffix) || piece.bytes < sizeof(vmm::Stats)) {
+            continue;
+        }
+        const char* bytes = builder_.map_window(piece.slot, piece.base, kPage, abi::rights::mem_read);
+        if (bytes == nullptr) {
+            continue;
+        }
+        const auto* stats = reinterpret_cast<const volatile vmm::Stats*>(bytes);
+        const std::uint32_t vcpus = stats->vcpus;
+        if (stats->magic == vmm::Stats::kMagic && vcpus <= vmm::kMaxVcpus) {
+            line.begin_object();
+            line.text("guest", name.substr(0, name.size() - kStatsSuffix.size()));
+            line.number("boots", stats->boots);
+            line.number("console_dropped", stats->console_dropped);
+            line.begin_array("vcpus");
+            for (std::uint32_t v = 0; v < vcpus; ++v) {
+                line.begin_object();
+                line.number("vcpu", v);
+                for (const NamedCounter& counter : kCounters) {
+                    line.number(counter.name, stats->vcpu[v].*counter.counter);
+                }
+                line.end_object();
+            }
+            line.end_array();
+            line.end_object();
+        }
+        builder_.unmap_window();
+    }
+    line.end_array();
+}
+
 void Supervisor::stat() {
     Line line{channel_};
     line.boolean("ok", true);
@@ -257,6 +317,7 @@ void Supervisor::stat() {
     line.number("init_ticks", own);
     stat_threads(line);
     stat_vcpus(line);
+    stat_machines(line);
 }
 
 void Supervisor::log() {

@@ -75,6 +75,7 @@ private:
     void stat();
     void stat_threads(Line& line);
     void stat_vcpus(Line& line);
+    void stat_machines(Line& line);
     void kill(std::string_view name, bool again);
     void log();
     void off();

@@ -53,6 +53,10 @@ def test_a_guest_sees_what_it_sees_natively(directory, native, level):
         said = [each.text for each in session.broker.lines[start:] if each.tag == line.tag]
         assert status == 0 and any("successful run completed" in text or "passed" in text for text in said), said[-30:]
         assert not [text for text in said if "fail:" in text or "error:" in text]
+        (machine,) = session.ask("stat")["machines"]
+        counted = {key: sum(vcpu[key] for vcpu in machine["vcpus"]) for key in machine["vcpus"][0]}
+        assert machine["boots"] == 1 and counted["mmio"] and counted["calls"] and counted["sysreg"]
+        assert all(bool(counted[key]) == (level == 1) for key in ("filled", "prefilled", "tlbi", "reflected"))
         processes = session.ask("ps")["processes"]
         assert {process["state"] for process in processes} == {"running"}
         assert sum(process["faults"] for process in processes) == 0

@@ -51,6 +51,9 @@ def _stat(answer):
     parts.append(table(threads, ["name", "process", "used", "core", "priority"]))
     if answer.get("vcpus"):
         parts.append(table(answer["vcpus"], ["name", "exits", "exits_vmm", "exits_irq", "exits_wfi"]))
+    rows = [{"guest": machine.get("guest"), **vcpu} for machine in answer.get("machines", []) for vcpu in machine.get("vcpus", [])]
+    if rows:
+        parts.append(table(rows, ["guest", *(key for key in rows[0] if key != "guest" and any(row.get(key) for row in rows))]))
     return "\n\n".join(parts)
 
 

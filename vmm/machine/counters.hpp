@@ -24,6 +24,11 @@ struct VcpuCounters {
     std::uint64_t eoi;
     std::uint64_t kicked;
     std::uint64_t other;
+    // Only without EL2:
+    std::uint64_t reflected;  // the guest's own translation faults
+    std::uint64_t filled;     // shadow translations for a fault,
+    std::uint64_t prefilled;  // and beside it
+    std::uint64_t tlbi;
 };
 
 struct Stats {

@@ -93,7 +93,7 @@ private:
     }
 
     void reflect(Gva at, bool execute, unsigned status) {
-        ++c_.v.counters->aborted;
+        ++(status < 0x10 ? c_.v.counters->reflected : c_.v.counters->aborted);
         const bool lower = c_.at_el0();
         if (lower && status < 0x10 && !bit(at.value, 55)) {
             c_.eager = at.value;
@@ -208,6 +208,8 @@ private:
         for (unsigned attempt = 0; attempt < 2; ++attempt) {
             unsigned done = 0;
             const abi::Error error = c_.platform.fill(c_.v.index, n, done);
+            c_.v.counters->filled += done != 0 ? 1 : 0;
+            c_.v.counters->prefilled += done != 0 ? done - 1 : 0;
             if (error == abi::Error::none || done != 0) {
                 return 0;
             }
