@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 //
-// All that one holder of capabilities can do with four slots of his own and what he makes, each long operation cut at
+// All that one holder of capabilities can do with a few slots of his own and what he makes, each long operation cut at
 // every point where it may be interrupted, so that every other call comes in between.
 //
-//   objects     capability spaces (two at a time, two slots of each used), an endpoint, a thread that refers to a space;
-//   memory      two ranges of 16 KiB: sub-ranges, a split, a pool made of one, objects in it, mappings
+//   objects     3 slots: a capability space (one at a time, two of its slots used), an endpoint, a thread that refers to a space;
+//   memory      4 slots: two ranges of 16 KiB: sub-ranges, a split, a pool made of one, objects in it, mappings
 //
 // Usage: search-capabilities objects|memory
 #include <cstdio>
@@ -20,29 +20,30 @@ namespace {
 namespace cs = abi::cspace;
 namespace mem = abi::memory;
 
-constexpr u64 kFirst = 32, kSlots = 3;                 // of the root's capability space
+constexpr u64 kFirst = 32;
 constexpr u64 kInner = 2;                              // slots 1.. of each made one
 constexpr u64 kThread = 40, kSpace = 41, kRange = 42;  // made before; they stay
 constexpr u64 kHalf = 16 * 1024;
 
 class Capabilities {
 public:
-    Capabilities() : world_(1, u64{256} << 10), search_(world_) {}
+    // `slots`: how many of the root's capability space take part.
+    explicit Capabilities(u64 slots) : world_(1, u64{256} << 10), search_(world_), slots_(slots) {}
 
     int objects() {
         need(world_.create(Type::thread, kThread));
-        for (u64 to = kFirst; to < kFirst + kSlots; ++to) {
+        for (u64 to = kFirst; to < kFirst + slots_; ++to) {
             move("create cspace", to, 0, [=, this] { return count(Type::cspace) < 2 && create(Type::cspace, to); });
             move("create endpoint", to, 0,
                  [=, this] { return count(Type::endpoint) < 1 && create(Type::endpoint, to); });
             move("configure the thread with", to, 0, [=, this] { return ask(kThread, abi::thread::configure, to); });
         }
-        for (u64 through = kFirst - 1; through < kFirst + kSlots; ++through) {
+        for (u64 through = kFirst - 1; through < kFirst + slots_; ++through) {
             const bool own = through == kFirst - 1;
             const u64 space = own ? u64{abi::kRootCSpace} : through, first = own ? kFirst : 1,
-                      slots = own ? kSlots : kInner;
+                      slots = own ? slots_ : kInner;
             for (u64 to = first; to < first + slots; ++to) {
-                for (u64 from = kFirst; from < kFirst + kSlots; ++from) {
+                for (u64 from = kFirst; from < kFirst + slots_; ++from) {
                     copy(space, to, from, rights::all, 0);
                     if (own) copy(space, to, from, 1, 0);
                     if (own) copy(space, to, from, rights::all, 5);
@@ -56,9 +57,9 @@ public:
     int memory() {
         need(world_.create(Type::space, kSpace));
         need(world_.invoke(abi::kRootRam, mem::split, 2 * kHalf, kRange));
-        for (u64 from = kFirst - 1; from < kFirst + kSlots; ++from) {
+        for (u64 from = kFirst - 1; from < kFirst + slots_; ++from) {
             const u64 source = from == kFirst - 1 ? kRange : from;
-            for (u64 to = kFirst; to < kFirst + kSlots; ++to) {
+            for (u64 to = kFirst; to < kFirst + slots_; ++to) {
                 if (source == to) continue;
                 move("split", source, to, [=, this] { return ask(source, mem::split, kHalf, to); });
                 move("make pool of", source, to, [=, this] { return ask(source, mem::make_pool, to); });
@@ -74,7 +75,7 @@ public:
                 copy(abi::kRootCSpace, to, source, rights::all, 0);
             }
         }
-        for (u64 slot = kFirst; slot < kFirst + kSlots; ++slot) take(abi::kRootCSpace, slot);
+        for (u64 slot = kFirst; slot < kFirst + slots_; ++slot) take(abi::kRootCSpace, slot);
         move("revoke", kRange, 0, [this] { return take_back(abi::kRootCSpace, kRange, false); });
         return search_.run("capabilities, memory");
     }
@@ -142,6 +143,7 @@ private:
 
     World world_;
     Search search_;
+    const u64 slots_;
     bool again_ = false;
 };
 
@@ -150,9 +152,9 @@ private:
 }  // namespace twain::kernel::test
 
 int main(int argc, char** argv) {
-    twain::kernel::test::Capabilities capabilities;
-    if (argc == 2 && std::strcmp(argv[1], "objects") == 0) return capabilities.objects();
-    if (argc == 2 && std::strcmp(argv[1], "memory") == 0) return capabilities.memory();
+    using twain::kernel::test::Capabilities;
+    if (argc == 2 && std::strcmp(argv[1], "objects") == 0) return Capabilities(3).objects();
+    if (argc == 2 && std::strcmp(argv[1], "memory") == 0) return Capabilities(4).memory();
     std::fprintf(stderr, "usage: search-capabilities objects|memory\n");
     return 2;
 }

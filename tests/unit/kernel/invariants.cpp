@@ -349,6 +349,9 @@ void check_time(const Census& census, std::set<const Sched*>& in_use, const Thre
     }
     if (thread.sched && !thread.active && !thread.lent)
         require(thread.sched->user != &thread, "a thread has lost its time");
+    if (thread.sched && thread.state != State::calling && thread.state != State::replying) {
+        require(thread.sched->user == &thread, "time that was lent has not come back");
+    }
 }
 
 }  // namespace
