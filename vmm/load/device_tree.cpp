@@ -114,11 +114,11 @@ void chosen(Writer& w, const TreeInput& in, const UnitName& uart) {
     });
 }
 
-void processors(Writer& w, unsigned vcpus) {
+void processors(Writer& w, const TreeInput& in) {
     w.node("cpus", [&] {
         w.cells("#address-cells", 1);
         w.cells("#size-cells", 0);
-        for (unsigned n = 0; n < vcpus; ++n) {
+        for (unsigned n = 0; n < in.vcpus; ++n) {
             w.node(UnitName("cpu", n).c_str(), [&] {
                 w.text("device_type", "cpu");
                 w.text("compatible", "arm,armv8");
@@ -134,9 +134,11 @@ void processors(Writer& w, unsigned vcpus) {
     w.node("timer", [&] {
         w.text("compatible", "arm,armv8-timer");
         w.flag("always-on");
+        // Version 2's binding (arm,gic.yaml) wants to know at which processors, too.
+        const std::uint32_t flags = kLevelHigh | (in.gic == GicVersion::v2 ? ((1u << in.vcpus) - 1) << 8 : 0);
         // secure, physical, virtual, hypervisor
-        w.cells("interrupts", kPpi, 13, kLevelHigh, kPpi, kPhysicalTimer - 16, kLevelHigh, kPpi, kVirtualTimer - 16,
-                kLevelHigh, kPpi, 10, kLevelHigh);
+        w.cells("interrupts", kPpi, 13, flags, kPpi, kPhysicalTimer - 16, flags, kPpi, kVirtualTimer - 16, flags, kPpi,
+                10, flags);
     });
 }
 
@@ -175,7 +177,7 @@ std::size_t make_device_tree(const TreeInput& in, std::span<std::byte> out) {
             w.text("device_type", "memory");
             w.words("reg", board.ram.value, in.ram_bytes);
         });
-        processors(w, in.vcpus);
+        processors(w, in);
         interrupt_controller(w, in);
         w.node("apb-pclk", [&] {
             w.text("compatible", "fixed-clock");

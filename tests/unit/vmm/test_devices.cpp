@@ -218,6 +218,7 @@ TEST_CASE("ID registers hide what is not virtualized", "[sysreg]") {
     CHECK(bits(ids.value(6, 0), 23, 20) == 2);  // LSE is there if the processor has it
     CHECK(IdRegisters{CpuFeatures{}}.value(6, 0) == 0);
     static_assert(IdRegisters{CpuFeatures{}}.value(4, 0) == 0x0100'0011);
+    static_assert(IdRegisters(CpuFeatures{}, false).value(4, 0) == 0x11);  // GICv2: no system registers
 }
 
 TEST_CASE("every system register, both ways", "[sysreg][hostile]") {

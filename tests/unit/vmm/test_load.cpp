@@ -161,7 +161,14 @@ TEST_CASE("the device tree says what Linux asks", "[load]") {
     CHECK(cells("/timer", "interrupts") == Cells{1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 10, 4});
     CHECK(cells("/interrupt-controller@8000000", "reg") ==
           Cells{0, 0x0800'0000, 0, 0x1'0000, 0, 0x080a'0000, 0, 0x4'0000});
+    CHECK(text("/interrupt-controller@8000000", "compatible") == "arm,gic-v3");
     CHECK(cells("/pl011@9000000", "interrupts") == Cells{0, 1, 4});
+    in.gic = GicVersion::v2;
+    REQUIRE(make_device_tree(in, out) != 0);
+    CHECK(text("/interrupt-controller@8000000", "compatible") == "arm,gic-400");
+    CHECK(cells("/interrupt-controller@8000000", "reg") == Cells{0, 0x0800'0000, 0, 0x1000, 0, 0x0801'0000, 0, 0x2000});
+    CHECK(cells("/timer", "interrupts") == Cells{1, 13, 0x304, 1, 14, 0x304, 1, 11, 0x304, 1, 10, 0x304});
+    in.gic = GicVersion::v3;
     CHECK(fdt_stringlist_contains("arm,pl011\0arm,primecell", 24, "arm,primecell") == 1);
 
     const std::string absurd(70'000, 'x');
