@@ -269,7 +269,7 @@ TEST_CASE("shadow roots: many vCPUs with tables of their own, and two upper halv
     Roots r;
     std::mt19937 random(5);
     for (unsigned i = 0; i < 5000; ++i) {
-        const VcpuIndex v = random() % 3;
+        const VcpuIndex v = static_cast<VcpuIndex>(random() % 3);
         r.choose(v, 0x1000 * (1 + random() % 40), random() % 4, 0x4000'0000 + 0x1000 * (random() % 20));
         if (random() % 8 == 0) r.tables.separate(v);
         std::set<unsigned> lower;

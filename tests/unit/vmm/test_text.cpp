@@ -224,7 +224,7 @@ TEST_CASE("text: a guest that makes up privileged code without end gets traps in
     Ipa to;
     for (unsigned round = 0; round < 40; ++round) {
         for (unsigned i = 0; i < 1024; ++i) {
-            g.put(0, i, 0xd538'4000 | random() % 31 | (random() % 2) << 5);
+            g.put(0, i, static_cast<std::uint32_t>(0xd538'4000 | random() % 31 | (random() % 2) << 5));
         }
         REQUIRE(g.text->get(g.el1, {kTextPage}, {kText}, true, to));
     }
