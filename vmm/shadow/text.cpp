@@ -154,8 +154,22 @@ void TextCopies::rewrite(const abi::El1State& el1, unsigned copy, unsigned first
     }
 }
 
+// Some cores invalidate the whole instruction cache a hundred times while they boot: what has not changed is passed over.
+void TextCopies::rewrite_page(const abi::El1State& el1, unsigned copy, bool if_changed) {
+    const char* from = memory_.pointer({copies_[copy].page << 12}, 4096);
+    const auto* words = reinterpret_cast<const std::uint64_t*>(from);
+    std::uint64_t sum = 1;
+    for (unsigned i = 0; i < kWords / 2; ++i) {
+        sum = (sum ^ __atomic_load_n(&words[i], __ATOMIC_RELAXED)) * 0x9e37'79b9'7f4a'7c15;
+    }
+    if (!if_changed || sum != copies_[copy].sum) {
+        copies_[copy].sum = sum;
+        rewrite(el1, copy, 0, kWords);
+    }
+}
+
 bool TextCopies::get(const abi::El1State& el1, Ipa page, Gva at, bool refresh, Ipa& copy) {
-    const Copy wanted{page.value >> 12, bit(at.value, 55) ? at.value & ~std::uint64_t{4095} : 0};
+    const Copy wanted{page.value >> 12, bit(at.value, 55) ? at.value & ~std::uint64_t{4095} : 0, 0};
     unsigned slot = slot_of(wanted.page);
     for (; index_[slot] != 0; slot = (slot + 1) % kSlots) {
         const Copy& c = copies_[index_[slot] - 1u];
@@ -174,7 +188,7 @@ bool TextCopies::get(const abi::El1State& el1, Ipa page, Gva at, bool refresh, I
         refresh = true;
     }
     if (refresh) {
-        rewrite(el1, n, 0, kWords);
+        rewrite_page(el1, n, false);
     }
     copy = base_ + std::uint64_t{n} * 4096;
     return true;
@@ -184,6 +198,7 @@ void TextCopies::update_line(const abi::El1State& el1, Ipa at) {
     const unsigned first = static_cast<unsigned>(at.value & 4095) / 4 & ~(kLineWords - 1);
     for (unsigned slot = slot_of(at.value >> 12); index_[slot] != 0; slot = (slot + 1) % kSlots) {
         if (copies_[index_[slot] - 1u].page == at.value >> 12) {
+            copies_[index_[slot] - 1u].sum = 0;  // of a page that it may become again
             rewrite(el1, index_[slot] - 1u, first, first + kLineWords);
         }
     }
@@ -191,7 +206,7 @@ void TextCopies::update_line(const abi::El1State& el1, Ipa at) {
 
 void TextCopies::update_all(const abi::El1State& el1) {
     for (unsigned n = 0; n < used_; ++n) {
-        rewrite(el1, n, 0, kWords);
+        rewrite_page(el1, n, true);
     }
 }
 

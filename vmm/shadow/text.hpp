@@ -61,6 +61,7 @@ private:
     struct Copy {
         std::uint64_t page = 0;  // of RAM
         std::uint64_t at = 0;    // address; 0: without stubs
+        std::uint64_t sum = 0;   // of the page when all of it was last rewritten
     };
     struct Island {
         std::uint64_t at = 0;
@@ -74,6 +75,7 @@ private:
 
     static unsigned slot_of(std::uint64_t page) { return static_cast<unsigned>(page * 0x9e37'79b1 >> 8) % kSlots; }
     void rewrite(const abi::El1State& el1, unsigned copy, unsigned first, unsigned end);
+    void rewrite_page(const abi::El1State& el1, unsigned copy, bool if_changed);
     std::uint32_t rewritten(const abi::El1State& el1, std::uint32_t word, std::uint64_t at);
     unsigned island_for(const abi::El1State& el1, std::uint64_t at);
     std::uint64_t find_hole(const abi::El1State& el1, std::uint64_t at) const;

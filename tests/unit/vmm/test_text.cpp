@@ -132,6 +132,15 @@ TEST_CASE("text: a line is brought up to date, and no other; all are by update_a
     g.text->update_line(g.el1, {kTextPage + 7 * 4096});  // no copy of that
     g.text->update_all(g.el1);
     CHECK(copy[15] == 0xd53b'd040);
+    g.put(2, 15, kNop);
+    g.text->update_line(g.el1, {kTextPage + 2 * 4096});
+    CHECK(copy[15] == kNop);
+    g.put(2, 15, 0xd538'4100);  // as it was when all were updated
+    g.text->update_all(g.el1);
+    CHECK(copy[15] == 0xd53b'd040);
+    (void)g.text->take_written();
+    g.put(2, 15, kNop);
+    g.text->update_all(g.el1);
     const TextCopies::Written written = g.text->take_written();
     CHECK(written.first == copy + 15);
     CHECK(g.text->take_written().bytes == 0);
