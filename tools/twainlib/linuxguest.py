@@ -163,8 +163,8 @@ def native(guest, directory, cpu, deterministic=True):
 
 
 @contextmanager
-def system(guest, directory, cpu, el2, deterministic=True, cpus=1, others=""):
-    """The guest in a system of its own."""
+def system(guest, directory, cpu, el2, deterministic=True, cpus=1, naive=False):
+    """The guest in a system of its own. naive: without EL2, every privileged instruction traps."""
     config = directory / f"{guest.name}.toml"
     directory.mkdir(parents=True, exist_ok=True)
     config.write_text(f"""schema = 1
@@ -176,7 +176,6 @@ cmdline = "{guest.cmdline}"
 ram     = "{MEMORY}M"
 vcpus   = {guest.vcpus}
 console = "serial"
-{others}
 [server.serial]
 uses = ["uart"]
 [driver.uart]
@@ -185,7 +184,7 @@ device = "pl011"
     images.make([])
     built = build.make(config, cpus=cpus, warnings=False)
     command = qemu.command(built.image, cpus=cpus, memory=f"{built.info.ram >> 20}M", cpu=cpu, deterministic=deterministic,
-                           el2=el2)
+                           el2=el2, extra=["-append", "shadow=naive"] if naive else [])
     with _running(command, directory / ("el2" if el2 else "el1"), [g.name for g in built.info.guests], built.info.labels) as machine:
         yield Line(Session(machine), guest.name)
 

@@ -45,13 +45,14 @@ OPERATIONS = (
 )
 BOOT = Operation("boot", "boot, until the first process", 1, 2.0)
 ALL = (*OPERATIONS, BOOT)
-SYSTEMS = ("el2", "el1")
+SYSTEMS = ("el2", "el1", "naive")  # naive: without EL2, by trapping every privileged instruction
 
 
 def _measures():
     yield from (Measure(f"native_{o.key}", f"{o.title}: natively", None) for o in ALL)
     yield from (Measure(f"el2_{o.key}", f"{o.title}: with EL2, to native", EL2_AIM, unit="ratio") for o in ALL)
     yield from (Measure(f"el1_{o.key}", f"{o.title}: without EL2, to native", o.el1, unit="ratio") for o in ALL)
+    yield from (Measure(f"naive_{o.key}", f"{o.title}: without EL2, naively, to native", None, unit="ratio") for o in ALL)
     for name in SYSTEMS:
         yield from (Measure(f"{name}_{o.key}_exits", f"{o.title}: exits to the VMM", None, unit="count") for o in ALL)
     yield Measure("el1_nothing_traps", "traps of a do-nothing program, without EL2", 143, unit="count")
@@ -73,7 +74,7 @@ def measure(directory):
         native = run(line)
     values = {f"native_{key}": round(count) for key, count in native.instructions.items()}
     for name in SYSTEMS:
-        with linuxguest.system(guest, directory / f"guest-{name}", MODEL, el2=name == "el2") as line:
+        with linuxguest.system(guest, directory / f"guest-{name}", MODEL, el2=name == "el2", naive=name == "naive") as line:
             counts = run(line)
         for operation in ALL:
             values[f"{name}_{operation.key}"] = round(counts.instructions[operation.key] / native.instructions[operation.key], 3)
@@ -123,12 +124,13 @@ def _exits(line):
 
 
 def text(figures):
-    lines = ["| operation | native | EL2 | EL1 | aim at EL1 | exits to the VMM, EL2 | EL1 |", "|---|---:|---:|---:|---:|---:|---:|"]
+    lines = ["| operation | native | EL2 | EL1 | aim at EL1 | EL1, naive | exits to the VMM, EL2 | EL1 | EL1, naive |",
+             "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for o in ALL:
         value = {key: figures[f"{key}_{o.key}"].value for key in ("native", *SYSTEMS)}
-        exits = [figures[f"{name}_{o.key}_exits"].value for name in SYSTEMS]
+        exits = " | ".join(f"{figures[f'{name}_{o.key}_exits'].value:.1f}" for name in SYSTEMS)
         lines.append(f"| {o.title} | {value['native']} | {value['el2']:.3f} | {value['el1']:.2f} | {o.el1 or ''} | "
-                     f"{exits[0]:.1f} | {exits[1]:.1f} |")
+                     f"{value['naive']:.2f} | {exits} |")
     rest = [figures["el1_nothing_traps"], figures["el1_boot_traps"]]
     lines += ["", "| what | key | value | aim |", "|---|---|---:|---:|"]
     lines += [f"| {f.measure.title} | `{f.measure.key}` | {f.value} | {f.measure.aim} |" for f in rest]
