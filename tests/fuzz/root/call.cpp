@@ -71,7 +71,8 @@ constexpr Method kMethods[] = {
     {Type::pool,
      abi::pool::create,
      {Arg::type, Arg::destination, Arg::value},
-     bit(Error::none) | bit(Error::rights) | kParent | kSlotErrors | kSource | bit(Error::bad_arg)},
+     bit(Error::none) | bit(Error::unsupported) | bit(Error::rights) | kParent | kSlotErrors | kSource |
+         bit(Error::bad_arg)},
     {Type::pool, abi::pool::stat, {}, bit(Error::none)},
     {Type::cspace,
      abi::cspace::copy,
@@ -96,7 +97,7 @@ constexpr Method kMethods[] = {
     {Type::space,
      abi::space::map,
      {Arg::memory, Arg::offset, Arg::address, Arg::bytes, Arg::map_rights, Arg::destination},
-     bit(Error::none) | kSource | bit(Error::bad_arg) | kParent | kSlotErrors},
+     bit(Error::none) | bit(Error::unsupported) | kSource | bit(Error::bad_arg) | kParent | kSlotErrors},
     {Type::thread,
      abi::thread::configure,
      {Arg::cspace, Arg::space, Arg::endpoint, Arg::sched, Arg::notification},
