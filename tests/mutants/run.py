@@ -83,7 +83,15 @@ def load():
     for name in names:
         if names.count(name) > 1:
             raise SystemExit(f"two mutants are called {name}")
+    stale = [mutant.id for mutant in mutants if not applies(ROOT, mutant)]
+    if stale:
+        raise SystemExit(f"no longer apply: {', '.join(stale)}")
     return mutants
+
+
+def applies(tree, mutant):
+    path = tree / mutant.file
+    return path.is_file() and path.read_text().count(mutant.old) == 1 and mutant.old != mutant.new
 
 
 # ---------------------------------------------------------------------------------------------- the copy
@@ -119,10 +127,10 @@ def synchronize():
 @contextmanager
 def planted(mutant):
     """The copy with the fault in it. Raises ValueError if it does not apply."""
-    path = TREE / mutant.file
-    before = path.read_text() if path.is_file() else ""
-    if before.count(mutant.old) != 1 or mutant.old == mutant.new:
+    if not applies(TREE, mutant):
         raise ValueError(mutant.id)
+    path = TREE / mutant.file
+    before = path.read_text()
     path.write_text(before.replace(mutant.old, mutant.new))
     try:
         yield
