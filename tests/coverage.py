@@ -68,7 +68,7 @@ TABLE = {
     "log": Entry("bad_slot rights bad_arg", "nothing"),
     # ---- methods
     "pool.create": Entry("rights dying depth bad_slot no_memory occupied bad_arg bad_type",
-                         "cycles many nothing_left_behind revoke_gives_back again_after_revoke no_smmu dma_guest",
+                         "cycles many nothing_left_behind revoke_gives_back again_after_revoke",
                          unit=("blocks never overlap, and buddies merge",
                                "every kind of object comes and goes, 1000 times, without a trace")),
     "pool.stat": Entry("", "all_bytes"),
@@ -77,7 +77,7 @@ TABLE = {
                          unit=("capability spaces, memory and references behave as the naive model says",)),
     "cspace.remove": Entry("rights bad_slot busy",
                            "copy takes_children object_lives_on first_capability holds_itself takes_what_is_inside no_leak "
-                           "of_running_thread from_all_cores dma_mapping dma_space in_steps"),
+                           "of_running_thread from_all_cores in_steps"),
     "cspace.revoke": Entry("rights bad_slot",
                            "deep_tree wide_tree itself_stays derive_again no_leak nothing_to_do preempted copied_meanwhile"),
     "cspace.inspect": Entry("rights bad_slot", "empty badge exclusive memory mapping device"),
@@ -92,11 +92,11 @@ TABLE = {
     "space.map": Entry("rights bad_slot bad_type bad_arg dying depth busy no_memory occupied unsupported",
                        "sum_wraps write_or_execute device_never_runs nothing_left_behind partial_taken_back no_leak read "
                        "read_only no_execute block_over_empty_table page_in_block unaligned_is_pages preempted guest_read_only "
-                       "other_space_is_empty interface interface_of_process dma_device dma_exec taken_back_in_steps",
+                       "other_space_is_empty interface interface_of_process taken_back_in_steps",
                        unit=("descriptors are as large as alignment and length allow", "a page table is a map from pages to pages")),
-    "mapping.protect": Entry("bad_arg rights", "more less execute inspect block preempted remote dma",
+    "mapping.protect": Entry("bad_arg rights", "more less execute inspect block preempted remote",
                              {}, ("rights change in place",)),
-    "thread.configure": Entry("rights busy bad_slot bad_type dying depth bad_arg occupied", "all_or_nothing exhausted_sched dma_space"),
+    "thread.configure": Entry("rights busy bad_slot bad_type dying depth bad_arg occupied", "all_or_nothing exhausted_sched"),
     "thread.start": Entry("rights busy bad_arg", "runs registers_zero remote"),
     "thread.stop": Entry("rights", "stops twice queued_caller served_caller server waiter runs_guest remote remote_caller "
                                    "remote_server", unit=("stop undoes whatever a thread waits for",)),
@@ -131,9 +131,6 @@ TABLE = {
     "system.power": Entry("rights unsupported"),
     "system.log_read": Entry("rights", "reads_back end future"),
     "system.uart": Entry("rights bad_arg", "silent"),
-    "system.attach": Entry("rights bad_slot bad_type bad_arg occupied", "reaches_what_is_mapped and_nothing_else",
-                           {"no_memory": "the context is one object of 64 bytes of the space's pool, made as all others are"}),
-    "system.dma_fault": Entry("rights", "of_unattached of_unmapped of_read_only after_the_space"),
     "system.info": Entry("rights bad_arg", "values idle_counts idle_of_other_core"),
     # ---- what is no method
     "registers": Entry("", "between_processes between_guests from_guest_to_process from_process_to_guest"),

@@ -167,7 +167,7 @@ namespace memory {
 enum Method : std::uint32_t { split = 0, derive = 1, make_pool = 2 };
 }  // namespace memory
 
-enum class SpaceKind : std::uint8_t { host = 0, guest = 1, dma = 2 };  // dma: only with an SMMU
+enum class SpaceKind : std::uint8_t { host = 0, guest = 1 };
 
 namespace space {
 //   map   x2 memory slot (or kInterface), x3 offset in it, x4 virtual (guest: intermediate physical) address, x5 bytes,
@@ -247,13 +247,9 @@ namespace system {
 //   power        x2 0 off, 1 reset                                                               (power)
 //   log_read     x2 position -> x2 next position, x3 number of bytes (0..32), x4..x7 the bytes   (log)
 //   uart         x2 0 the kernel stops using the UART, 1 it may use it again                     (power)
-//   attach       x2 DMA space (use), x3 stream: what the device of that stream reaches, until the space goes  (mint)
-//   dma_fault    -> x2 kind (Arm IHI 0070 7.3; 0: none), x3 stream, x4 address: what a device was refused, the oldest
-//                first; forgotten when read                                                      (info)
 //   info         x2 core -> x2 cores, x3 ticks per second, x4 idle ticks of that core, x5 kernel
 //                version, x6 exception level, x7 boot flags                                      (info)
-enum Method : std::uint32_t { make_sched = 0, make_irq = 1, make_memory = 2, power = 3, log_read = 4, uart = 5, info = 6,
-                              attach = 7, dma_fault = 8 };
+enum Method : std::uint32_t { make_sched = 0, make_irq = 1, make_memory = 2, power = 3, log_read = 4, uart = 5, info = 6 };
 inline constexpr std::uint64_t kPowerOff = 0, kPowerReset = 1;
 }  // namespace system
 
@@ -444,7 +440,6 @@ struct BootInfo {
     Range gicr;  // version 3: all redistributors, 128K each; version 2: GICC
     Range gich;  // version 2: GICH; GICV follows in gicv
     Range gicv;
-    Range smmu;  // SMMUv3, two pages of 64K; bytes 0: none
     std::uint32_t timer_hyp_intid, timer_virt_intid, timer_phys_intid;
     std::uint32_t uart_intid;
     Range uart;  // PL011 of /chosen/stdout-path; bytes 0: none

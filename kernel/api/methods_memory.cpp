@@ -55,9 +55,7 @@ Status create_any(Invocation& call) {
         case Type::cspace: return create<CSpace>(call, to, [](CSpace&) -> Status { return {}; });
         case Type::space: {
             const u64 kind = call.arg(4);
-            if (kind > static_cast<u64>(abi::SpaceKind::dma)) return {Error::bad_arg, 4};
-            if (kind == static_cast<u64>(abi::SpaceKind::dma) && !machine::confines_dma())
-                return {Error::unsupported, 4};
+            if (kind > static_cast<u64>(abi::SpaceKind::guest)) return {Error::bad_arg, 4};
             return create<Space>(call, to, [&](Space& space) -> Status {
                 return space.init(static_cast<abi::SpaceKind>(kind)) ? Status{} : Status{Error::no_memory};
             });
@@ -110,18 +108,12 @@ Status take_back(Slot* slot, bool itself) {
     return revoke(*slot, itself) ? Status{} : kAgain;
 }
 
-// Processes are W^X, and devices execute nothing.
-bool allowed(const Space& space, u64 want) {
-    if (!(want & rights::mem_exec)) return true;
-    return space.kind == abi::SpaceKind::guest || (space.kind == abi::SpaceKind::host && !(want & rights::mem_write));
-}
-
 // Goes on mapping until it is done or wants to be interrupted.
 Status map_on(Mapping& mapping) {
     while (mapping.done < mapping.bytes) {
         const auto step = mapping.space->tables.map_step(*mapping.space->pool, mapping.at + mapping.done,
                                                          mapping.to + mapping.done, mapping.bytes - mapping.done,
-                                                         mapping.space->attributes(mapping.rights, mapping.device));
+                                                         mapping.rights, mapping.device);
         if (step.error != Error::none) return step.error;
         mapping.done += step.bytes;
         if (mapping.done < mapping.bytes && should_pause()) return kAgain;
@@ -160,10 +152,10 @@ Status map(Invocation& call) {
     if (!inside(offset, bytes, memory.bytes()) || bytes == 0) return {Error::bad_arg, 3};
     if (!inside(at, bytes, abi::space::kEnd)) return {Error::bad_arg, 4};
     if (want == 0 || (want & ~kSome)) return {Error::bad_arg, 6};
-    if (!allowed(space, want)) return {Error::bad_arg, 6};
+    const bool host = space.kind == abi::SpaceKind::host;
+    if (host && (want & rights::mem_write) && (want & rights::mem_exec)) return {Error::bad_arg, 6};
     if ((memory.rights() & want) != want) return {Error::rights, 2};
     if (memory.device() && (want & rights::mem_exec)) return {Error::bad_arg, 6};
-    if (memory.device() && space.kind == abi::SpaceKind::dma) return {Error::bad_type, 2};
     if (const Status status = derivable(*parent); !status.ok()) return status;
 
     Mapping* mapping = nullptr;
@@ -218,9 +210,9 @@ Status split(Invocation& call) {
     if (!slot.ok()) return slot.status();
     const u64 rest = call.cap.bytes() - keep;
     call.slot.shrink(keep);
-    call.slot.fill_sibling(
-        *slot.value(),
-        Slot::memory_head(call.cap.rights(), call.cap.base() + keep, call.cap.head & Capability::kExclusive), rest);
+    call.slot.fill_sibling(*slot.value(),
+                           Slot::memory_head(call.cap.rights(), call.cap.base() + keep, call.cap.head & Capability::kExclusive),
+                           rest);
     return {};
 }
 
@@ -232,9 +224,9 @@ Status derive_range(Invocation& call) {
     const auto slot = call.destination(4);
     if (!slot.ok()) return slot.status();
     const u8 allowed = static_cast<u8>(call.cap.rights() & call.arg(5));
-    slot.value()->fill(
-        &call.slot, Slot::memory_head(allowed, call.cap.base() + offset, call.cap.device() ? Capability::kDevice : 0),
-        bytes, false);
+    slot.value()->fill(&call.slot,
+                       Slot::memory_head(allowed, call.cap.base() + offset, call.cap.device() ? Capability::kDevice : 0), bytes,
+                       false);
     return {};
 }
 
@@ -301,18 +293,20 @@ Status invoke_mapping(Invocation& call, u32 method) {
     constexpr u64 kSome = rights::mem_read | rights::mem_write | rights::mem_exec;
     if (want == 0 || (want & ~kSome)) return {Error::bad_arg, 2};
     if ((mapping.limit & want) != want) return {Error::rights, 2};
-    if (!allowed(*mapping.space, want) || (mapping.device && (want & rights::mem_exec))) return {Error::bad_arg, 2};
+    const bool host = mapping.space->kind == abi::SpaceKind::host;
+    if ((host && (want & rights::mem_write) && (want & rights::mem_exec)) || (mapping.device && (want & rights::mem_exec))) {
+        return {Error::bad_arg, 2};
+    }
     if (mapping.protecting != want) mapping.cursor = 0;
     mapping.protecting = mapping.rights = static_cast<u8>(want);
     unsigned steps = 0;
     while (mapping.cursor < mapping.done) {
-        mapping.cursor += mapping.space->tables.protect_step(mapping.at + mapping.cursor,
-                                                             mapping.space->attributes(mapping.rights, mapping.device));
+        mapping.cursor += mapping.space->tables.protect_step(mapping.at + mapping.cursor, mapping.rights, mapping.device);
         if (++steps % kStepsBetweenChecks == 0 && should_pause()) return kAgain;
     }
     mapping.cursor = 0;
     mapping.protecting = 0;
-    mapping.space->flush();
+    machine::flush_space(*mapping.space);
     return {};
 }
 

@@ -231,22 +231,6 @@ Status make_device_memory(Invocation& call) {
     return {};
 }
 
-Status attach(Invocation& call) {
-    const auto space = call.slot_arg(2, Type::space, rights::space_use);
-    if (!space.ok()) return space.status();
-    Space& to = space.value()->object<Space>();
-    if (to.kind != abi::SpaceKind::dma) return {Error::bad_arg, 2};
-    return machine::attach_stream(to, call.arg(3));
-}
-
-Status dma_fault(Invocation& call) {
-    const DmaFault fault = machine::next_dma_fault();
-    call.result(2, fault.kind);
-    call.result(3, fault.stream);
-    call.result(4, fault.address);
-    return {};
-}
-
 Status read_log(Invocation& call) {
     char text[32] = {};
     const LogPart part = log_read(call.arg(2), text, sizeof text);
@@ -364,9 +348,8 @@ Status invoke_system(Invocation& call, u32 method) {
     struct Need {
         u8 rights;
     };
-    constexpr Need kNeeds[] = {{rights::sys_mint},  {rights::sys_mint}, {rights::sys_mint},
-                               {rights::sys_power}, {rights::sys_log},  {rights::sys_power},
-                               {rights::sys_info},  {rights::sys_mint}, {rights::sys_info}};
+    constexpr Need kNeeds[] = {{rights::sys_mint}, {rights::sys_mint},  {rights::sys_mint}, {rights::sys_power},
+                               {rights::sys_log},  {rights::sys_power}, {rights::sys_info}};
     if (method >= sizeof kNeeds / sizeof kNeeds[0]) return {Error::bad_method, 1};
     if (const Status status = call.need(kNeeds[method].rights); !status.ok()) return status;
     switch (method) {
@@ -379,8 +362,6 @@ Status invoke_system(Invocation& call, u32 method) {
             if (call.arg(2) > 1) return {Error::bad_arg, 2};
             machine::uart_enable(call.arg(2) == 1);
             return {};
-        case abi::system::attach: return attach(call);
-        case abi::system::dma_fault: return dma_fault(call);
         default: return info(call);
     }
 }

@@ -8,7 +8,6 @@
 #include "kernel/arch/aarch64/psci.hpp"
 #include "kernel/core/log.hpp"
 #include "kernel/drivers/gic.hpp"
-#include "kernel/drivers/smmuv3.hpp"
 
 namespace twain::kernel {
 
@@ -74,7 +73,6 @@ void kernel_main(u64 core, u64 boot_phys) {
     if (boot.core_count == 0 || boot.core_count > abi::kMaxCores) panic("number of cores");
     if (boot.gic_version != 2 && boot.gic_version != 3) panic("no GICv2 or GICv3");
     gic::init_distributor(boot);
-    smmu::init(boot);
     init_cpu(cpu, 0);
     log("twain: build {}, EL{}, {} cores\n", &boot.build_id[0], machine::kExceptionLevel, boot.core_count);
     start_cores();

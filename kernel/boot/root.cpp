@@ -93,7 +93,7 @@ private:
 void map(Space& space, u64 at, Phys to, u64 bytes, u64 allowed) {
     for (u64 done = 0; done < bytes;) {
         const auto step = space.tables.map_step(*space.pool, Virt{at + done}, to + done, bytes - done,
-                                                space.attributes(static_cast<u8>(allowed), false));
+                                                static_cast<u8>(allowed), false);
         if (step.error != Error::none) panic("mapping the root task");
         done += step.bytes;
     }

@@ -50,7 +50,7 @@ bool dismantle(Object& object) {
         case Type::cspace: static_cast<CSpace&>(object).free_leaves(); break;
         case Type::space: {
             auto& space = static_cast<Space&>(object);
-            space.kind == abi::SpaceKind::dma ? machine::forget_dma(space) : machine::forget_space(space);
+            machine::forget_space(space);
             return in_steps([&] { return space.tables.free_step(*space.pool); });
         }
         case Type::thread:
@@ -118,11 +118,11 @@ bool unmap(Mapping& mapping) {
     while (mapping.done) {  // from the end, so that `done` stays the length of what is mapped
         mapping.done -= space.tables.unmap_step(mapping.at + (mapping.done - kPage));
         if (++steps % kStepsBetweenChecks == 0 && should_pause()) {
-            space.flush();
+            machine::flush_space(space);
             return false;
         }
     }
-    space.flush();
+    machine::flush_space(space);
     return true;
 }
 

@@ -8,8 +8,8 @@
 //  |  level 1 |  level 2 |  level 3 |  offset  |     1 GiB, 2 MiB and 4 KiB descriptors
 //  +----------+----------+----------+----------+
 //
-// The attribute bits of a descriptor are the caller's; the walker is the same for every regime. Where a format has
-// kTopLevel, the processor wants a level 0 above this, whose first entry leads here. A valid descriptor is never
+// Format supplies the attribute bits; the walker is the same for every regime. Where a format has kTopLevel, the
+// processor wants a level 0 above this, whose first entry leads here. A valid descriptor is never
 // replaced by another valid one, so break-before-make holds by construction: map refuses, unmap clears.
 #pragma once
 
@@ -44,10 +44,9 @@ public:
         return root_ != nullptr;
     }
     Phys root() const { return machine::to_phys(kTop ? top_ : root_); }
-    Phys level1() const { return machine::to_phys(root_); }
 
     // Writes one descriptor, the largest that alignment and length allow. All 4K multiples.
-    Step map_step(Pool& pool, Virt at, Phys to, u64 bytes, u64 attributes) {
+    Step map_step(Pool& pool, Virt at, Phys to, u64 bytes, u8 rights, bool device) {
         Entry* table = root_;
         for (unsigned level = 1;; ++level) {
             const unsigned shift = shift_of(level);
@@ -60,7 +59,7 @@ public:
                     fits && drop_empty(pool, entry);  // else further down: smaller descriptors, or what is in the way
             }
             if (fits) {
-                machine::write_descriptor(entry, to.value | attributes | (level == 3 ? kTable : 0) | kValid);
+                machine::write_descriptor(entry, to.value | Format::leaf(rights, device) | (level == 3 ? kTable : 0) | kValid);
                 return {Error::none, size};
             }
             if (!(entry & kValid)) {
@@ -78,9 +77,9 @@ public:
     }
 
     // Changes rights in place: only permission bits differ, which needs no break-before-make (D8.16.1).
-    u64 protect_step(Virt at, u64 attributes) {
+    u64 protect_step(Virt at, u8 rights, bool device) {
         return visit(at, [&](Entry& entry) {
-            machine::write_descriptor(entry, (entry & kAddress) | attributes | (entry & kTable) | kValid);
+            machine::write_descriptor(entry, (entry & kAddress) | Format::leaf(rights, device) | (entry & kTable) | kValid);
         });
     }
 

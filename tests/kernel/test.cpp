@@ -254,7 +254,6 @@ int main() {
     test_tags();
     test_registers();
     test_cores();
-    test_dma();
     test_shared_errors();
     finish();
     return 0;

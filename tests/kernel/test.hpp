@@ -160,6 +160,5 @@ void test_steps();
 void test_tags();
 void test_registers();
 void test_cores();
-void test_dma();
 
 }  // namespace twain::test

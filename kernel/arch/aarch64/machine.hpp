@@ -12,7 +12,6 @@ namespace twain::kernel {
 struct Cpu;
 class Space;
 class Thread;
-struct DmaFault;
 struct FpuState;
 
 namespace machine {
@@ -60,13 +59,6 @@ void flush_walks();              // cached table entries of all spaces
 void flush_space(Space& space);  // all translations of one, on all cores
 void forget_space(Space& space);
 void renew_tag(Space& space);  // its tag is of an old generation
-
-// DMA (kernel/drivers/smmuv3.hpp)
-bool confines_dma();
-Status attach_stream(Space& space, u64 stream);
-void flush_dma(const Space& space);
-void forget_dma(Space& space);
-DmaFault next_dma_fault();
 
 // Threads
 using FpuState = kernel::FpuState;

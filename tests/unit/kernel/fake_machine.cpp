@@ -123,12 +123,6 @@ void forget_space(Space& space) {
 }
 void activate(Space&) {}
 
-bool confines_dma() { return machine_state.streams > 0; }
-Status attach_stream(Space&, u64 stream) { return stream < machine_state.streams ? Status{} : Status{Error::bad_arg, 3}; }
-void flush_dma(const Space&) { ++machine_state.flushed_spaces; }
-void forget_dma(Space&) { ++machine_state.forgotten_spaces; }
-DmaFault next_dma_fault() { return {}; }
-
 void switch_thread(Cpu&, Thread*, Thread&) {}
 void leave_thread(Cpu&, Thread&) {}
 void settle_thread(Thread&) {}

@@ -18,7 +18,6 @@ namespace twain::kernel {
 struct Cpu;
 class Space;
 class Thread;
-struct DmaFault;
 
 struct alignas(16) FpuState {
     u64 fpcr, fpsr;
@@ -74,13 +73,6 @@ void flush_space(Space& space);
 void forget_space(Space& space);
 void activate(Space& space);
 
-// DMA (kernel/drivers/smmuv3.hpp)
-bool confines_dma();
-Status attach_stream(Space& space, u64 stream);
-void flush_dma(const Space& space);
-void forget_dma(Space& space);
-DmaFault next_dma_fault();
-
 // Threads
 using FpuState = kernel::FpuState;
 void switch_thread(Cpu& cpu, Thread* before, Thread& after);
@@ -127,7 +119,6 @@ struct Machine {
     u64 flushed_walks = 0;
     u64 forgotten_spaces = 0;
     u64 zeroed = 0;  // bytes
-    u64 streams = 0;  // whose DMA is confined
     bool enabled[1020] = {};
     u64 deactivated = 0;
     std::string uart;

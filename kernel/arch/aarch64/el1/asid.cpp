@@ -6,7 +6,6 @@
 
 #include "kernel/arch/aarch64/boot.hpp"
 #include "kernel/core/tags.hpp"
-#include "kernel/drivers/smmuv3.hpp"
 #include "regime.hpp"
 
 namespace twain::kernel::machine {
@@ -33,7 +32,6 @@ void renew_tag(Space& space) { renew_asid(space.tag, space.tables.root().value);
 // Also of those who read a guest space's tables by hand.
 void flush_walks() {
     flush_all();
-    smmu::flush_all();
     synchronize();
 }
 

@@ -5,7 +5,6 @@
 #include "kernel/arch/aarch64/boot.hpp"
 #include "kernel/core/space.hpp"
 #include "kernel/core/tags.hpp"
-#include "kernel/drivers/smmuv3.hpp"
 #include "regime.hpp"
 
 namespace twain::kernel::machine {
@@ -40,7 +39,6 @@ void flush_space(Space& space) {
 void flush_walks() {
     dsb_ish();
     flush_all();
-    smmu::flush_all();
 }
 
 // The tables are about to go: no core keeps them in its register. Structure lock.
