@@ -52,6 +52,7 @@ private:
     using V = ShadowVcpu<P>;
     static constexpr unsigned kAround = 16;
     static constexpr std::uint64_t kPageMask = ~std::uint64_t{4095};
+    static constexpr std::uint64_t kHole = 0xffff'ffff'ff80'0000;  // the kernel's own: accesses are executed here
 
     enum class Resolved : std::uint8_t { guest, filled, device };
 
@@ -75,7 +76,7 @@ private:
             forget_text();
             c_.guest.text.avoid(at);
         }
-        if (!in_ram(t.at)) {
+        if (!in_ram(t.at) || at.value >= kHole) {  // Linux uses the hole for a moment when it separates its tables
             return Resolved::device;
         }
         fault = fill(t, at, execute);
