@@ -17,7 +17,7 @@ from .errors import Exit, TwainError
 from .paths import ROOT, build_root, own_directory, short
 from .progress import say, stage
 
-NAMES = ("host", "config", "tool", "coverage", "kernel", "fuzz", "bench", "demos", "system", "mutants")
+NAMES = ("host", "config", "tool", "coverage", "bounds", "kernel", "fuzz", "bench", "demos", "system", "mutants")
 QUICK = ("host", "config", "tool", "demos")
 SAMPLED_MUTANTS = 10
 
@@ -92,6 +92,11 @@ def _coverage(state):
     """Every method, error and message has its check, and tests/coverage.md says so."""
     _command(state, "coverage", [sys.executable, "-B", ROOT / "tests/coverage.py"], state.directory / "coverage.log", None,
              append=False)
+
+
+def _bounds(state):
+    """Stack, recursion, heap and rights of the kernels as they are linked."""
+    _pytest(state, "bounds", ["tests/bounds"])
 
 
 def _system(state):
