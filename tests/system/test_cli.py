@@ -187,8 +187,10 @@ class Terminal:
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         code = CONSOLE.format(tools=str(ROOT / "tools"), fake=str(FAKE), directory=str(directory))
+        # A caller that ignores SIGHUP (nohup) has its children ignore it too.
         self.process = subprocess.Popen([sys.executable, "-c", code], stdin=slave, stdout=slave, stderr=slave,
-                                        start_new_session=True)
+                                        start_new_session=True,
+                                        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
         self.seen = b""
         self.child = int(self.wait_for(rb"qemu (\d+)")[1])
 
