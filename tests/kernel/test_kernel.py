@@ -33,7 +33,6 @@ def image():
     if given := os.environ.get("TWAIN_TEST_IMAGE"):
         return Path(given)
     log = build_root() / "tests" / "kernel-build.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     build.configure(ROOT / "configs/two-guests.toml", None, False, log)
     build.compile_(False, log, ["target"])
     return build.tree() / "target" / "test" / "kernel.bin"

@@ -105,6 +105,7 @@ def compile_(debug, log, targets):
 
 
 def _run(command, log, mode, what):
+    log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, mode) as file:
         command = [str(part) for part in command]
         file.write(f"$ {shlex.join(command)}\n")
