@@ -244,7 +244,8 @@ def test_ctrl_c_during_the_start_is_no_traceback():
         time.sleep(milliseconds / 1000)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-        assert process.returncode in (Exit.OK, Exit.INTERRUPTED) and said in ("", "interrupted\n"), milliseconds
+        # Before its first line the shell that starts the tool ends as any other.
+        assert process.returncode in (Exit.OK, Exit.INTERRUPTED, -signal.SIGINT) and said in ("", "interrupted\n"), milliseconds
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -293,8 +294,9 @@ def test_clean_removes_nothing_but_what_the_tool_made(tmp_path):
 
 @pytest.mark.parametrize("command", ["report", "boards", "--help"])
 def test_full_disk_is_exit_6(command):
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with open("/dev/full", "w") as full:
-        result = subprocess.run([TWAIN, command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        result = subprocess.run([TWAIN, command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=buffered)
     assert result.returncode == Exit.RUN and result.stderr == "error: No space left on device\n"
 
 

@@ -37,7 +37,11 @@ def main(arguments=None):
         # What stands behind `--` goes to QEMU (or gdb) unseen.
         own, extra = (arguments[:arguments.index("--")], arguments[arguments.index("--") + 1:]) if "--" in arguments \
             else (arguments, [])
-        options = parser().parse_args(own)
+        try:
+            options = parser().parse_args(own)
+        except SystemExit:  # help, the version, or a mistake that has been explained
+            sys.stdout.flush()
+            raise
         if extra and options.command not in ("run", "debug"):
             raise TwainError(Exit.USAGE, f"`{options.command}` takes nothing behind `--`")
         options.extra = extra
@@ -51,16 +55,25 @@ def main(arguments=None):
         print("interrupted", file=sys.stderr)
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has left; so do we, without a second complaint at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has left; so do we.
+        _give_up_output()
         return int(Exit.OK)
     except OSError as error:
+        _give_up_output()
         if error.errno not in _ENVIRONMENT and not _lacks_a_file_of_the_user(error):
             return _internal(error)
         print(f"error: {error.strerror}" + (f": {error.filename}" if error.filename else ""), file=sys.stderr)
         return int(Exit.RUN)
     except Exception as error:  # noqa: BLE001 the last resort: no bare traceback reaches the user
         return _internal(error)
+
+
+def _give_up_output():
+    """What cannot be written now is not tried, and complained about, once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lacks_a_file_of_the_user(error):

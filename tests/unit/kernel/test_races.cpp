@@ -221,4 +221,17 @@ TEST_CASE("while one core puts a caller into a reply object, or sets a timer, an
     REQUIRE(w.object<Notification>(42).timer_owner == 0);
 }
 
+TEST_CASE("a long call pauses for a core that waits for the structure lock") {
+    World world(2);
+    bool alone = true, wanted = false;
+    fake::on(0, [&] {
+        const StructureLock lock;
+        alone = !should_pause();
+    });
+    hold_lock_until([&] { wanted = should_pause(); });
+    fake::on(1, [] { const StructureLock lock; });
+    REQUIRE(alone);
+    REQUIRE(wanted);
+}
+
 }  // namespace twain::kernel::test
