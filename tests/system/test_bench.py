@@ -35,8 +35,8 @@ def test_bench_measures_every_key_and_repeats_exactly(tmp_path):
         assert figure["ok"] == (figure["value"] <= figure["aim"]) and figure["value"] > 0
     for key in KEYS:
         first, second = (figures[key]["value"] for figures in seen)
-        # The boot's counters are read at a moment that depends on the host; idle guests go on meanwhile.
-        assert first == second if key != "guest_boot_exits" else abs(first - second) <= 0.1 * first
+        # Interrupts are among a boot's exits, and the question for its counters makes some.
+        assert abs(first - second) <= (0.1 * first if key == "guest_boot_exits" else 0), key
 
 
 def test_an_address_belongs_to_the_function_that_begins_before_it():
