@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from twainlib import broker as broker_module
-from twainlib.broker import Broker, Keyboard, connect, request
+from twainlib import control
+from twainlib.broker import Broker
+from twainlib.control import connect, request
 from twainlib.demo import Demo
 from twainlib.errors import Exit, TwainError
+from twainlib.keyboard import Keyboard
 from twainlib.lines import LineParser
 from twainlib.session import Session
 from twainlib.system import GuestInfo, SystemInfo
@@ -87,7 +89,7 @@ def test_two_askers_get_their_own_answers(broker):
 
 
 def test_supervisor_that_does_not_answer_is_an_error(broker, monkeypatch):
-    monkeypatch.setattr(broker_module, "ANSWER_LIMIT", 0.3)
+    monkeypatch.setattr(control, "ANSWER_LIMIT", 0.3)
     answers = []
     broker.ask("mute", answers.append)
     Session(broker).until(lambda: answers, 10, "an error")
@@ -182,7 +184,7 @@ def test_child_dies_with_us(tmp_path):
             "from twainlib.broker import Broker\n"
             "b = Broker(sys.argv[3:], sys.argv[2], []).start(); print(b.child.pid, flush=True)\n"
             "import time; time.sleep(60)\n")
-    tools = str(Path(broker_module.__file__).parents[1])
+    tools = str(Path(control.__file__).parents[1])
     process = subprocess.Popen([sys.executable, "-c", code, tools, str(tmp_path), *FAKE], stdout=subprocess.PIPE, text=True)
     child = int(process.stdout.readline())
     process.kill()

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
-from twainlib import broker, cli, packages, paths, system
+from twainlib import cli, control, packages, paths, system
 from twainlib.errors import Exit, TwainError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -264,12 +264,12 @@ def test_a_console_that_nobody_reads_holds_up_nobody(tmp_path):
     os.close(write_end)
     try:
         deadline = time.monotonic() + 15
-        while not (connection := broker.connect(tmp_path)):
+        while not (connection := control.connect(tmp_path)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         connection.close()
         for _ in range(100):  # the answers pass through the console as well: far more than the pipe holds
-            assert broker.request(tmp_path, {"command": "ps"}, 10)["answer"]["ok"]
+            assert control.request(tmp_path, {"command": "ps"}, 10)["answer"]["ok"]
     finally:
         process.terminate()
         code = process.wait(20)

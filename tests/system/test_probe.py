@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from twainlib import build, machine, system
+from twainlib import build, machine
 from twainlib.paths import build_root
 from twainlib.session import Session
 

@@ -9,30 +9,18 @@ the supervisor go beside the keyboard (`Ctrl-A : COMMAND Enter`), so they distur
 
 Single-threaded: whoever waits for something calls pump() until it has come."""
 
-import json
 import os
 import selectors
-import socket
 import time
 from collections import deque
 from pathlib import Path
 
-from .errors import Exit, TwainError
+from . import control
 from .lines import END_OF_PANIC, KERNEL, REFUSALS, SUPERVISOR, LineParser, json_answer
 from .process import Child
 
-ESCAPE = 0x01  # Ctrl-A
 BACKLOG = 16 * 1024
-ANSWER_LIMIT = 20.0
 STOP_LIMIT = 12.0  # for the machine to power off by itself
-COMMAND_LIMIT = 128  # characters, system/init/command.hpp
-SOCKET_NAME = "control.sock"
-
-HELP = """\r
-Ctrl-A 1..9  keyboard to guest 1..9     Ctrl-A a  send Ctrl-A\r
-Ctrl-A 0     keyboard to supervisor     Ctrl-A x  power off and quit\r
-Ctrl-A d     detach (attached console)  Ctrl-A ?  this help\r
-"""
 
 
 class Broker:
@@ -55,7 +43,7 @@ class Broker:
         self._asked_at = 0.0
         self._unplug_at = None
         self._outgoing = bytearray()
-        self._clients = {}
+        self._listener = None
         self._taps = []
         self._selector = selectors.DefaultSelector()
 
@@ -64,7 +52,7 @@ class Broker:
     def start(self):
         self.directory.mkdir(parents=True, exist_ok=True)
         self._log = open(self.log_path, "wb", buffering=0)
-        self._listen()
+        self._listener = control.Listener(self)
         self.started = time.monotonic()
         self.parser = LineParser(self._labels)
         self.child = Child(self.command, stderr=self._log)
@@ -84,12 +72,9 @@ class Broker:
         if hasattr(self, "child"):
             self.child.end()
             self.exit_code = self.child.returncode
-        for client in list(self._clients.values()):
-            client.close()
-        if getattr(self, "_listener", None):
+        if self._listener:
             self._listener.close()
             self._listener = None
-            (self.directory / SOCKET_NAME).unlink(missing_ok=True)
         if hasattr(self, "_log"):
             self._log.close()
         self._selector.close()
@@ -214,10 +199,10 @@ class Broker:
                 callback(answer)
 
     def _next_question(self):
-        if self._asked and time.monotonic() > self._asked_at + ANSWER_LIMIT:
+        if self._asked and time.monotonic() > self._asked_at + control.ANSWER_LIMIT:
             command, callback = self._asked
             self._asked = None
-            callback({"ok": False, "error": f"no answer to `{command}` within {ANSWER_LIMIT:.0f} s"})
+            callback({"ok": False, "error": f"no answer to `{command}` within {control.ANSWER_LIMIT:.0f} s"})
         if not self._asked and self._questions and self.running:
             self._asked = self._questions.popleft()
             self._asked_at = time.monotonic()
@@ -229,209 +214,3 @@ class Broker:
         self._questions.clear()
         for _, callback in waiting:
             callback({"ok": False, "error": why})
-
-    def _listen(self):
-        # The directory's descriptor keeps the address short: socket addresses end after 107 bytes.
-        (self.directory / SOCKET_NAME).unlink(missing_ok=True)
-        directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-        self._listener = socket.socket(socket.AF_UNIX)
-        old = os.umask(0o077)
-        try:
-            self._listener.bind(f"/proc/self/fd/{directory}/{SOCKET_NAME}")
-        finally:
-            os.umask(old)
-            os.close(directory)
-        self._listener.listen(8)
-        self._listener.setblocking(False)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-
-    def _accept(self):
-        connection, _ = self._listener.accept()
-        client = SocketClient(self, connection)
-        self._clients[connection.fileno()] = client
-
-    def forget(self, client):
-        self._clients = {number: other for number, other in self._clients.items() if other is not client}
-
-
-class Keyboard:
-    """Understands what one person types: Ctrl-A commands change that person's focus, the rest goes to it."""
-
-    def __init__(self, broker, quit, detach=None, show=lambda data: None):
-        self._broker = broker
-        self._quit = quit
-        self._detach = detach
-        self._show = show
-        self._escaped = False
-        self.target = broker.guests[0] if broker.guests else SUPERVISOR
-
-    def feed(self, data):
-        for byte in data:
-            if self._escaped:
-                self._escaped = False
-                self._command(byte)
-            elif byte == ESCAPE:
-                self._escaped = True
-            else:
-                self._broker.type(self.target, bytes([byte]))
-
-    def _command(self, byte):
-        key = chr(byte)
-        if key == "0":
-            self._focus(SUPERVISOR)
-        elif key.isdigit() and int(key) <= len(self._broker.guests):
-            self._focus(self._broker.guests[int(key) - 1])
-        elif key in ("a", "\x01"):
-            self._broker.type(self.target, b"\x01")
-        elif key == "x":
-            self._quit()
-        elif key == "d" and self._detach:
-            self._detach()
-        elif key == "?":
-            self._show(HELP.encode())
-
-    def _focus(self, target):
-        self.target = target
-        self._broker.type(target, b"")
-
-
-class SocketClient:
-    """A connection to the control socket: JSON lines, or after {"attach": true} a raw console."""
-
-    def __init__(self, broker, connection):
-        self._broker = broker
-        self._connection = connection
-        self._buffer = b""
-        self._keyboard = None
-        self._untap = None
-        connection.setblocking(False)
-        broker.watch(connection, self._readable)
-
-    def close(self):
-        if self._untap:
-            self._untap()
-            self._untap = None
-        if self._connection:
-            self._broker.unwatch(self._connection)
-            self._connection.close()
-            self._connection = None
-            self._broker.forget(self)
-
-    def _readable(self):
-        try:
-            data = self._connection.recv(4096)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.close()
-        elif self._keyboard:
-            self._keyboard.feed(data)
-        else:
-            self._buffer += data
-            while b"\n" in self._buffer and not self._keyboard and self._connection:
-                line, self._buffer = self._buffer.split(b"\n", 1)
-                self._request(line)
-            if self._keyboard:  # typed in the same breath as the request
-                rest, self._buffer = self._buffer, b""
-                self._keyboard.feed(rest)
-            elif len(self._buffer) > 4096:
-                self.close()
-
-    def _request(self, line):
-        try:
-            request = json.loads(line)
-        except ValueError:
-            self._answer({"ok": False, "error": "not JSON"})
-            return
-        broker = self._broker
-        if not isinstance(request, dict):
-            self._answer({"ok": False, "error": "not an object"})
-        elif isinstance(command := request.get("command"), str):
-            if not command.isprintable() or not command.isascii() or len(command) > COMMAND_LIMIT:
-                self._answer({"ok": False, "error": f"a command is at most {COMMAND_LIMIT} printable ASCII characters"})
-            else:
-                broker.ask(command, lambda answer: self._answer({"ok": True, "answer": answer}))
-        elif request.get("status"):
-            self._answer({"ok": True, "pid": os.getpid(), "qemu": broker.child.pid, "guests": broker.guests,
-                          "seconds": round(time.monotonic() - broker.started, 1)})
-        elif request.get("attach"):
-            self._keyboard = Keyboard(broker, quit=self._stop, detach=self.close, show=self._send)
-            guest = request["attach"]
-            if guest in broker.guests:
-                self._keyboard.target = guest
-            self._send(broker.backlog)
-            self._untap = broker.tap(self._send)
-        elif request.get("stop"):
-            self._stop()
-        else:
-            self._answer({"ok": False, "error": "unknown request"})
-
-    def _stop(self):
-        self._answer({"ok": True})
-        self._broker.stop()
-
-    def _answer(self, answer):
-        if not self._keyboard:
-            self._send(json.dumps(answer).encode() + b"\n")
-
-    def _send(self, data):
-        # A console that does not read loses output rather than holding up the system.
-        try:
-            if self._connection:
-                self._connection.send(data)
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-
-
-def connect(directory):
-    """A blocking connection to the running system of a directory, or None."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return None
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.connect(f"/proc/self/fd/{descriptor}/{SOCKET_NAME}")
-    except OSError:
-        connection.close()
-        return None
-    finally:
-        os.close(descriptor)
-    return connection
-
-
-def request(directory, message, limit=ANSWER_LIMIT + 5):
-    """One request to a running system; returns the answer."""
-    connection = connect(directory)
-    if connection is None:
-        raise TwainError(Exit.RUN, "no system is running here", hint="start one with `tools/twain run`")
-    with connection:
-        connection.settimeout(limit)
-        connection.sendall(json.dumps(message).encode() + b"\n")
-        data = b""
-        try:
-            while not data.endswith(b"\n"):
-                piece = connection.recv(65536)
-                if not piece:
-                    break
-                data += piece
-        except TimeoutError:
-            raise TwainError(Exit.RUN, f"the running system did not answer within {limit:.0f} s") from None
-    if not data:
-        raise TwainError(Exit.RUN, "the running system has ended")
-    return json.loads(data)
-
-
-def running_in(build_root):
-    """The directories below `build_root` whose systems run."""
-    found = []
-    for path in sorted(Path(build_root).glob(f"*/{SOCKET_NAME}")):
-        connection = connect(path.parent)
-        if connection:
-            connection.close()
-            found.append(path.parent)
-    return found

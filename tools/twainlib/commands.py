@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 from . import bench as bench_module
-from . import broker, build as build_module, demo as demo_module, doctor as doctor_module, fuzz as fuzz_module
+from . import build as build_module, control, demo as demo_module, doctor as doctor_module, fuzz as fuzz_module
 from . import debugger, linuxguest, machine, packages, qemu, suites, symbols, system, terminal, views
 from .errors import Exit, TwainError
 from .paths import build_root, cache_dir, remove_tree, short, system_dir
@@ -166,9 +166,9 @@ def console(options):
 def stop(options):
     directory = _running(options)
     with stage(f"stopping {directory.name}"):
-        broker.request(directory, {"stop": True})
+        control.request(directory, {"stop": True})
         deadline = time.monotonic() + 20
-        while (connection := broker.connect(directory)) is not None:
+        while (connection := control.connect(directory)) is not None:
             connection.close()
             if time.monotonic() > deadline:
                 raise TwainError(Exit.RUN, "the system still runs 20 s after it was told to power off")
@@ -196,7 +196,7 @@ def symbolize(options):
 
 
 def clean(options):
-    for directory in broker.running_in(build_root()):
+    for directory in control.running_in(build_root()):
         raise TwainError(Exit.RUN, f"{directory.name} is running", hint=f"tools/twain stop --system {directory.name}")
     with stage("removing what was built"):
         remove_tree(build_root())
@@ -214,7 +214,7 @@ def _config(options):
 
 def _running(options):
     """The directory of the system that runs, or of the one that `--system` names."""
-    found = broker.running_in(build_root())
+    found = control.running_in(build_root())
     names = [path.name for path in found]
     if not found:
         raise TwainError(Exit.RUN, "no system is running", hint="start one with `tools/twain run`")
@@ -228,7 +228,7 @@ def _running(options):
 
 
 def _ask(options, command):
-    answer = broker.request(_running(options), {"command": command})
+    answer = control.request(_running(options), {"command": command})
     if "answer" in answer:
         answer = answer["answer"]
     failed = isinstance(answer, dict) and (answer.get("ok") is False or "error" in answer)

@@ -10,7 +10,6 @@ import threading
 import time
 
 from . import build, qemu, system
-from .errors import Exit, TwainError
 from .paths import build_root
 from .progress import say
 

@@ -5,7 +5,8 @@
 import contextlib
 import shlex
 
-from . import broker, qemu, system
+from . import control, qemu, system
+from .broker import Broker
 from .errors import Exit, TwainError
 from .paths import system_dir
 
@@ -23,7 +24,7 @@ def command(image, info, options):
 
 def need_stopped(name):
     """A system has one directory, and one machine at a time."""
-    other = broker.connect(system_dir(name))
+    other = control.connect(system_dir(name))
     if other:
         other.close()
         raise TwainError(Exit.RUN, f"{name} is running already", hint=f"tools/twain stop --system {name}")
@@ -37,5 +38,5 @@ def boot(built, options):
     built.directory.mkdir(parents=True, exist_ok=True)
     (built.directory / "qemu.cmdline").write_text(shlex.join(line) + "\n")
     guests = [guest.name for guest in built.info.guests]
-    with broker.Broker(line, built.directory, guests, built.info.labels) as running:
+    with Broker(line, built.directory, guests, built.info.labels) as running:
         yield running

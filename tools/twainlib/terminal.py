@@ -2,16 +2,19 @@
 # Copyright The Twain authors
 """The user's terminal as a console of the system: raw while it runs, as before afterwards."""
 
+import json
 import os
 import select
 import sys
 import termios
 import threading
+import time
 import tty
 from contextlib import contextmanager
 
-from .broker import HELP, SOCKET_NAME, Keyboard, connect, request
+from .control import NAME, connect, request
 from .errors import Exit, TwainError
+from .keyboard import HELP, Keyboard
 from .paths import short
 
 
@@ -96,8 +99,6 @@ class Output:
 def serve(broker, limit=None, linger=False):
     """Connects standard input and output with the system until it ends or the user quits with Ctrl-A x.
     Returns the child's exit code; limit is in seconds of real time. linger: a debugger may look at a kernel that panicked."""
-    import time
-
     quitting = []
     deadline = time.monotonic() + limit if limit else None
 
@@ -135,11 +136,9 @@ def serve(broker, limit=None, linger=False):
 
 def attach(directory, guest=None):
     """A second console: attaches the terminal to a system that runs elsewhere."""
-    import json
-
     connection = connect(directory)
     if connection is None:
-        raise TwainError(Exit.RUN, f"no system is running in {directory} (no {SOCKET_NAME})",
+        raise TwainError(Exit.RUN, f"no system is running in {directory} (no {NAME})",
                          hint="start one with `tools/twain run`")
     guests = request(directory, {"status": True})["guests"]
     if guest is not None and guest not in guests:
