@@ -13,6 +13,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from . import abi
+from .table import Segment
 from .units import PAGE, round_up
 
 
@@ -22,15 +23,6 @@ class FileProblem(Exception):
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.code, self.message, self.hint = code, message, hint
-
-
-@dataclass(frozen=True)
-class Segment:
-    file_offset: int
-    file_bytes: int
-    address: int
-    bytes: int
-    rights: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from . import abi, schema, table, units
+from . import abi, schema, table
 from .model import BootFile, Config, Driver, Guest, Placement, Process, Server
 from .table import INIT, SYSTEM, Claim, Link, Mapping, Object, System
 from .units import BLOCK, PAGE, round_up
@@ -200,11 +200,7 @@ class _Lowering:
 
     def _finish(self, holder: _Holder, role: str, guest: str, program: BootFile, thread: Object, stack: int) -> None:
         elf = self.config.programs.get(program.module)
-        segments = (
-            tuple(table.Segment(s.file_offset, s.file_bytes, s.address, s.bytes, s.rights) for s in elf.segments)
-            if elf
-            else ()
-        )
+        segments = elf.segments if elf else ()
         if role == "vmm":
             holder.settings["slots.free"] = str(holder.slot)
         cspace = self._object(f"{holder.name}.cspace", "cspace", holder.name, holder.line, (INIT,))
