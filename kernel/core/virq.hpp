@@ -33,7 +33,8 @@ public:
     bool any_waiting() const { return waiting_ != 0 || timer_waiting_; }
     u64 used() const { return used_; }
 
-    // The VMM makes entry i pending (again). A word without a meaning is dropped at once.
+    // The VMM makes entry i pending (again). A word without a meaning is dropped at once. A list register always asks for
+    // maintenance as words_ does: collect() clears no other, and one that is left over would interrupt for ever.
     template <typename Lists>
     void post(Lists& lists, unsigned i, u32 word) {
         const u32 intid = word & 0xffff;
@@ -46,7 +47,7 @@ public:
         if (list != kNone) {
             const u64 value = lists.read(list);
             if (value & kStates) {
-                lists.write(list, value | kPending);
+                lists.write(list, (value & ~kEoi) | kPending | eoi(word));
                 return;
             }
             free_list(list);
@@ -188,12 +189,13 @@ private:
         }
         return best;
     }
+    static u64 eoi(u32 word) { return word & abi::kVirqNotify ? kEoi : 0; }
     template <typename Lists>
     u64 list_value(const Lists& lists, unsigned entry, u8 timer_priority) const {
         const u64 value = kPending | kGroup1 | u64{priority(entry, timer_priority)} << 48;
         if (entry == kTimer) return value | kHw | kTimerIntid << 32 | kTimerIntid;
         const u32 word = words_[entry];
-        return value | (word & abi::kVirqNotify ? kEoi : 0) | lists.sender(word) << 32 | (word & 0xffff);
+        return value | eoi(word) | lists.sender(word) << 32 | (word & 0xffff);
     }
     // The least urgent register that is only pending goes back to waiting, if it is less urgent than `than`.
     template <typename Lists>

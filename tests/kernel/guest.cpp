@@ -135,6 +135,14 @@ void interrupts() {
     check("vcpu.posted/notify", *guest.vcpu.run() == Exit::eoi && page.x[21] == 61 && (page.retired & 0x40));
     check("vcpu.posted/notify", guest.hvc(0x1a) && guest.hvc(4));
     page.retired = 0;
+    // Posted once more without that before the guest has taken it: it ends quietly, for the core too.
+    check("vcpu.posted/notify_no_more", guest.hvc(3));
+    guest.post(6, 61, 0x80, abi::kVirqNotify);
+    guest.enter_at(guest_interrupts);
+    check("vcpu.posted/notify_no_more", guest.hvc(3) && (page.pending & 0x40));
+    guest.post(6, 61);
+    check("vcpu.posted/notify_no_more", guest.hvc(0x1a) && page.x[21] == 61 && guest.hvc(4) && page.retired == 0x40);
+    page.retired = 0;
     // Who sent an SGI: version 2 tells the guest.
     check("vcpu.posted/sender", guest.hvc(3));
     guest.post(10, 3, 0x80, 5u << abi::kVirqSourceShift);

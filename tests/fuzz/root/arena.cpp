@@ -104,7 +104,7 @@ void make_machine(Random& random) {
     if (!at_el2())
         (void)vcpu.view(static_cast<unsigned>(random.below(4)), 1 + static_cast<unsigned>(random.below(3)), 0);
     const sys::Thread thread = make_thread(random);
-    (void)thread.configure(kInside, sys::Space{kArenaSpace}, {}, make_sched(random), {});
+    (void)thread.configure(sys::CSpace{kArena}, sys::Space{kArenaSpace}, {}, make_sched(random), {});
     constexpr unsigned kRunsGuest = 5;
     (void)thread.start(reinterpret_cast<u64>(victim_programs) + u64{64} * kRunsGuest, 0, vcpu.slot - kFirst, 0);
 }
@@ -169,7 +169,8 @@ void scribble(Random& random) {
     }
 }
 
-u64 state_hash() {
+Picture take_picture() {
+    Picture picture;
     u64 hash = 0;
     const auto add = [&](auto... values) { ((hash = mix(hash ^ static_cast<u64>(values))), ...); };
     const auto look = [&](sys::CSpace in, Slot slot) {
@@ -178,6 +179,7 @@ u64 state_hash() {
         return info->type;
     };
     for (Slot slot = kFirst; slot < kFirst + kSlots; ++slot) {
+        hash = 0;
         switch (look(kInside, slot)) {
             case Type::pool: add(sys::Pool{slot}.stat()->free); break;
             case Type::cspace:
@@ -202,8 +204,9 @@ u64 state_hash() {
             }
             default: break;
         }
+        picture.slot[slot - kFirst] = hash;
     }
-    return hash;
+    return picture;
 }
 
 }  // namespace twain::fuzz

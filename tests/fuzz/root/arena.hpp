@@ -29,7 +29,9 @@ inline constexpr Slot kArenaSpace = kFirst, kArena = kFirst + 1, kArenaSystem = 
                       kArenaShared = kArenaPool + kPools, kArenaThread = kArenaShared + kShared,
                       kArenaSched = kArenaThread + kLent;
 inline constexpr unsigned kFixed = 3 + kPools + kShared + 2 * kLent;
-inline constexpr sys::CSpace kInside{kArena};
+// The arena once more, where no random call reaches: the lent one may be gone, or another.
+inline constexpr Slot kEye = kFirst + kSlots + 8;
+inline constexpr sys::CSpace kInside{kEye};
 
 // Shared memory, and where everybody sees it: programs of guests, programs of threads, which nobody writes; then pages
 // that can be state pages of vCPUs. Two capabilities are lent, one for each half.
@@ -53,7 +55,11 @@ void make_something(Random& random);
 // A page of the shared memory gets contents that mean something to a vCPU.
 void scribble(Random& random);
 // Everything that can be learned of the arena from inside, but for threads that nobody has stopped.
-u64 state_hash();
+struct Picture {
+    u64 slot[kSlots];  // what it holds, and the state of that, as a hash
+    bool operator==(const Picture&) const = default;
+};
+Picture take_picture();
 
 // ---- by the supervisor
 

@@ -61,6 +61,7 @@ u64 total(std::atomic<u64> Worker::*what) {
             line << " out";
             const sys::Regs& out = worker->answer;
             for (const u64 each : {out.x0, out.x1, out.x2}) line.hex(each);
+            if (worker->changed) line << " changed slot " << u64{kFirst + worker->changed};
         }
     }
     finish();
@@ -217,7 +218,7 @@ void round(Random& random, u64 calls_at_end) {
         const u64 calls = total(&Worker::calls);
         idle = calls == before ? idle + 1 : 0;
         if (idle > kStuck) fail("nobody makes any progress", &all_workers[0]);
-        if (calls / parameters.report != before / parameters.report) Line() << "FUZZ at " << calls;
+        if (before && calls / parameters.report != before / parameters.report) Line() << "FUZZ at " << calls;
         before = calls;
         if (calls >= calls_at_end) break;
         for (unsigned n = 0; n < workers; ++n) sweep(all_workers[n], random);

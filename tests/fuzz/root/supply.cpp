@@ -72,6 +72,7 @@ void open_arena() {
         asm volatile("dc cvau, %0\n dsb ish\n ic ivau, %0" ::"r"(at) : "memory");
     asm volatile("dsb ish\n isb" ::: "memory");
     need(kObjects.create_cspace(kOutside.slot));
+    need(kOutside.copy(kEye, kOutside.slot));
     need(sys::Memory{kSharedMemory}.derive(0, kHalf * kPage, kHalves, kAll & ~abi::rights::mem_write));
     need(sys::Memory{kSharedMemory}.derive(kHalf * kPage, kHalf * kPage, kHalves + 1, kAll));
     for (Type& each : hint) each = Type::null;

@@ -38,10 +38,12 @@ public:
     std::atomic<const char*> complaint{nullptr};
     Call call;
     sys::Regs answer;
+    unsigned changed = 0;  // the first slot of the arena that is not as it was
 
 private:
     static void run(void* self);
     void one();
+    void quieten();
     void checked();
     void complain(const char* what, const sys::Regs& regs);
 

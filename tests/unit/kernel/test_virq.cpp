@@ -113,6 +113,24 @@ TEST_CASE_METHOD(Fixture, "the end of an interrupt with notification is told") {
     REQUIRE(lists.read(static_cast<unsigned>(at)) == 0);
 }
 
+TEST_CASE_METHOD(Fixture, "posting again with or without notification is as posting it so from the start") {
+    for (const bool notify : {false, true}) {
+        plan.post(lists, 7, word(41, 0, !notify));
+        (void)plan.fill(lists, 0);
+        const int at = lists.take();
+        plan.post(lists, 7, word(41, 0, notify));
+        REQUIRE(lists.take() == -1);
+        lists.end(at);
+        REQUIRE(lists.take() == at);
+        lists.end(at);
+        REQUIRE((lists.ended != 0) == notify);
+        plan.collect(lists);
+        REQUIRE(plan.take_notify() == notify);
+        REQUIRE(plan.take_retired() == u64{1} << 7);
+        REQUIRE(lists.ended == 0);
+    }
+}
+
 TEST_CASE_METHOD(Fixture, "a number without a meaning is dropped") {
     plan.post(lists, 9, word(1020, 0));
     plan.post(lists, 10, 0xffff);
