@@ -83,8 +83,14 @@ add_library(fdt STATIC IMPORTED GLOBAL)
 set_target_properties(fdt PROPERTIES IMPORTED_LOCATION "${host_fdt}")
 target_include_directories(fdt SYSTEM INTERFACE ${TWAIN_PACKAGES_host}/usr/include)
 
-set(TWAIN_HOST_FLAGS -Wall -Wextra -Wconversion -Werror -g -O1 -fno-omit-frame-pointer
-    -fsanitize=address,undefined -fno-sanitize-recover=all)
+# What the host tests are built to show, each in a build directory (a preset) of its own: errors of memory and undefined
+# behaviour; which branches they take; races between threads.
+setting(TWAIN_SHOW memory)
+set(show_memory -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
+set(show_branches -O0 --coverage)
+set(show_races -O1 -fno-omit-frame-pointer -fsanitize=thread)
+set(TWAIN_HOST_SHOWS ${show_${TWAIN_SHOW}})
+set(TWAIN_HOST_FLAGS -Wall -Wextra -Wconversion -Werror -g ${TWAIN_HOST_SHOWS})
 
 # Catch2's main is compiled once.
 file(WRITE ${PROJECT_BINARY_DIR}/catch_main.cpp.new "#define CATCH_CONFIG_MAIN\n#include <catch2/catch.hpp>\n")
@@ -101,7 +107,7 @@ function(twain_test name)
     list(TRANSFORM arg_SOURCES PREPEND ${PROJECT_SOURCE_DIR}/)
     add_executable(test-${name} ${own} ${arg_SOURCES})
     target_compile_options(test-${name} PRIVATE ${TWAIN_HOST_FLAGS})
-    target_link_options(test-${name} PRIVATE -fsanitize=address,undefined)
+    target_link_options(test-${name} PRIVATE ${TWAIN_HOST_SHOWS})
     target_include_directories(test-${name} PRIVATE ${arg_INCLUDES} ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/libs ${PROJECT_SOURCE_DIR}/system)
     target_link_libraries(test-${name} PRIVATE ${arg_LIBS} catch_main)
     add_test(NAME unit-${name} COMMAND test-${name})

@@ -25,8 +25,9 @@ void exhaust(Cpu& cpu, Sched& sched) {
     }
     sched.exhausted = true;
     if (!sched.armed()) cpu.timers.insert(sched, sched.budget.next());
-    // A server that has been working on its caller's time goes on with its own.
     Thread* user = sched.user;
+    if (user && user->runnable()) requeue_level(cpu, *user);  // it gave up the processor just when the budget ended
+    // A server that has been working on its caller's time goes on with its own.
     if (sched.hard && user && user->sched && user->sched != &sched && user->sched->user == user) {
         sched.user = nullptr;
         user->active = user->sched;

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <random>
 
 #include "invariants.hpp"
 #include "kernel/core/switch_to.hpp"
+#include "random.hpp"
 #include "world.hpp"
 
 namespace twain::kernel::test {
@@ -200,19 +200,10 @@ std::string broken_by(std::vector<u8> bytes, Game& game) {
     const std::string what = message(bytes, game);
     if (what.empty()) return {};
     bytes.resize((game.entries - before) * kEntryBytes);
-    for (std::size_t drop = bytes.size() / kEntryBytes / 2; drop; drop /= 2) {
-        for (std::size_t at = 0; at + drop <= bytes.size() / kEntryBytes;) {
-            std::vector<u8> less = bytes;
-            const auto first = less.begin() + static_cast<std::ptrdiff_t>(at * kEntryBytes);
-            less.erase(first, first + static_cast<std::ptrdiff_t>(drop * kEntryBytes));
-            Game again;
-            if (message(less, again) == what) {
-                bytes = std::move(less);
-            } else {
-                at += drop;
-            }
-        }
-    }
+    shrink(bytes, kEntryBytes, [&](const std::vector<u8>& less) {
+        Game again;
+        return message(less, again) == what;
+    });
     return what + "\n" + notation(bytes);
 }
 
