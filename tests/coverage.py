@@ -62,7 +62,7 @@ TABLE = {
         "hvc smc registers_go_in counts_exits mmio_load mmio_store fetch_abort trapped_registers set_way_traps unknown_hvc "
         "pstate_sanitized pstate_kept wfi_ends_by_timer wfi_counts timer_in_the_past sleeps_in_wfi busy_while_it_sleeps two_guests "
         "timer_of_unloaded_vcpu again_after_stop fp_registers_apart hostile_el1_registers hostile_mdscr hostile_has_its_own "
-        "hostile_offset moves_between_cores page_goes_meanwhile"),
+        "hostile_offset moves_between_cores page_goes_meanwhile shadow"),
     "invoke": Entry("bad_slot"),
     "yield": Entry("", "takes_turns not_to_lower keeps_fp_registers"),
     "log": Entry("bad_slot rights bad_arg", "nothing"),
@@ -121,9 +121,9 @@ TABLE = {
     "vcpu.kick": Entry("rights bad_arg",
                        "nobody_runs_it sleeping look exit_from_sleep exit_from_loop kept_for_the_next_run remote remote_look"),
     "vcpu.sync": Entry("rights bad_arg busy", "el1 changes_go_in fp remote"),
-    "vcpu.fill": Entry("rights unsupported busy bad_arg no_memory", "installs"),
-    "vcpu.view": Entry("rights unsupported busy bad_arg no_memory", "makes"),
-    "vcpu.drop": Entry("rights unsupported busy bad_arg", "nothing_there"),
+    "vcpu.fill": Entry("rights unsupported busy bad_arg no_memory", "installs translates reuses"),
+    "vcpu.view": Entry("rights unsupported busy bad_arg no_memory", "makes while_entering"),
+    "vcpu.drop": Entry("rights unsupported busy bad_arg", "nothing_there page root fragments in_steps"),
     "system.make_sched": Entry("rights bad_slot bad_type dying depth no_memory occupied bad_arg", "no_leak"),
     "system.make_irq": Entry("rights bad_slot bad_type dying depth no_memory occupied bad_arg"),
     "system.make_memory": Entry("rights bad_slot no_memory occupied bad_arg dying depth",
@@ -150,7 +150,7 @@ TABLE = {
     "reply.remove": Entry("", "caller_waits remote"),
     "notification.remove": Entry("", "waiter bound armed bound_to_irq remote_waiter"),
     "irq.remove": Entry("", "line_free_again unacknowledged"),
-    "mapping.remove": Entry("", "unmaps block preempted guest remote"),
+    "mapping.remove": Entry("", "unmaps block preempted guest remote shadow while_filling"),
     "memory.revoke": Entry("", "unmaps takes_state_page"),
     "space.remove": Entry("", "with_mappings of_faulted_thread of_vcpu remote_runs_in_it in_steps"),
     "vcpu.remove": Entry("", "running remote_running"),

@@ -11,9 +11,6 @@
 
 namespace twain::kernel {
 
-// What a method returns when it was interrupted: the call is made again.
-inline constexpr Status kAgain{Error::none, 0xff};
-
 class Invocation {
 public:
     Invocation(Cpu& cpu, Thread& self, Slot& slot) : cpu(cpu), self(self), slot(slot), cap(slot.peek()) {}

@@ -80,12 +80,8 @@ bool light(Cpu& cpu, Thread& self, Capability cap, u32 method, Status& status) {
         case Type::vcpu:
             if (method >= abi::vcpu::fill && method <= abi::vcpu::drop) {
                 if (!guest_stocked(cap.object<Vcpu>())) return false;
-                u64* x = self.frame.x;
-                u64 done = 0;
-                status = cap.rights() & rights::vcpu_configure
-                             ? guest_translate(cap.object<Vcpu>(), method, x[2], x[3], x[4], done)
-                             : Status{Error::rights, 0};
-                x[2] = done;
+                status = cap.rights() & rights::vcpu_configure ? guest_translate(cap.object<Vcpu>(), method, self.frame.x)
+                                                               : Status{Error::rights, 0};
                 return true;
             }
             if (method != abi::vcpu::kick) return false;
@@ -94,6 +90,16 @@ bool light(Cpu& cpu, Thread& self, Capability cap, u32 method, Status& status) {
             return true;
         default: return false;
     }
+}
+
+void finish(Cpu& cpu, Thread& self, u32 method, Status status) {
+    if (!again(status)) [[likely]] {
+        self.set_result(status.tag());
+        return;
+    }
+    self.frame.pc -= 4;
+    self.frame.x[1] = method;
+    cpu.hazard |= kReschedule;
 }
 
 }  // namespace
@@ -108,7 +114,7 @@ void sys_invoke(Cpu& cpu) {
     }
     Status status;
     if (may_be_light(slot->type()) && light(cpu, self, slot->load(), method, status)) {
-        self.set_result(status.tag());
+        finish(cpu, self, method, status);
         return;
     }
     const StructureLock lock(cpu);
@@ -122,13 +128,7 @@ void sys_invoke(Cpu& cpu) {
     self.set_result(0);  // if it stops itself
     status = structural(call, method);
     if (cpu.current != &self) return;  // it has stopped or removed itself
-    if (status.argument == kAgain.argument) [[unlikely]] {
-        self.frame.pc -= 4;
-        self.frame.x[1] = method;
-        cpu.hazard |= kReschedule;
-        return;
-    }
-    self.set_result(status.tag());
+    finish(cpu, self, method, status);
 }
 
 }  // namespace twain::kernel

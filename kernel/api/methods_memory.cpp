@@ -302,11 +302,12 @@ Status invoke_mapping(Invocation& call, u32 method) {
     unsigned steps = 0;
     while (mapping.cursor < mapping.done) {
         mapping.cursor += mapping.space->tables.protect_step(mapping.at + mapping.cursor, mapping.rights, mapping.device);
+        mapping.flushed = 0;
         if (++steps % kStepsBetweenChecks == 0 && should_pause()) return kAgain;
     }
+    if (!machine::flush_space(*mapping.space, mapping.flushed)) return kAgain;
     mapping.cursor = 0;
     mapping.protecting = 0;
-    machine::flush_space(*mapping.space);
     return {};
 }
 

@@ -323,11 +323,7 @@ Status invoke_vcpu(Invocation& call, u32 method) {
     auto& vcpu = call.object<Vcpu>();
     if (method == abi::vcpu::sync) return guest_sync(vcpu, call.arg(2));
     if (method >= abi::vcpu::fill && method <= abi::vcpu::drop) {
-        guest_stock(vcpu);
-        u64 result = 0;
-        const Status status = guest_translate(vcpu, method, call.arg(2), call.arg(3), call.arg(4), result);
-        call.result(2, result);
-        return status;
+        return guest_stock(vcpu) ? guest_translate(vcpu, method, call.self.frame.x) : kAgain;
     }
     if (method != abi::vcpu::page) return {Error::bad_method, 1};
     if (vcpu.runner) return {Error::busy, 0};

@@ -50,8 +50,7 @@ bool dismantle(Object& object) {
         case Type::cspace: static_cast<CSpace&>(object).free_leaves(); break;
         case Type::space: {
             auto& space = static_cast<Space&>(object);
-            machine::forget_space(space);
-            return in_steps([&] { return space.tables.free_step(*space.pool); });
+            return machine::forget_space(space) && in_steps([&] { return space.tables.free_step(*space.pool); });
         }
         case Type::thread:
             stop(static_cast<Thread&>(object));
@@ -117,13 +116,10 @@ bool unmap(Mapping& mapping) {
     unsigned steps = 0;
     while (mapping.done) {  // from the end, so that `done` stays the length of what is mapped
         mapping.done -= space.tables.unmap_step(mapping.at + (mapping.done - kPage));
-        if (++steps % kStepsBetweenChecks == 0 && should_pause()) {
-            machine::flush_space(space);
-            return false;
-        }
+        mapping.flushed = 0;
+        if (++steps % kStepsBetweenChecks == 0 && should_pause()) break;
     }
-    machine::flush_space(space);
-    return true;
+    return machine::flush_space(space, mapping.flushed) && mapping.done == 0;
 }
 
 bool destroy(Slot& leaf) {

@@ -163,6 +163,7 @@ void guest_lose_reference(Slot& slot) {
     release(vcpu);
     if (&slot == &vcpu.refs[Vcpu::ref_page]) vcpu.page = nullptr;
     if (&slot == &vcpu.refs[Vcpu::ref_space]) vcpu.space = nullptr;
+    synchronize();  // guest_translate takes no lock: nobody is reading what the page says any more
 }
 
 }  // namespace twain::kernel

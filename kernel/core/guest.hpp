@@ -58,11 +58,11 @@ Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason);
 Status guest_sync(Vcpu& vcpu, u64 groups);
 void guest_bind_page(Vcpu& vcpu, Phys page);
 // Kernel memory for a guest's translations is taken in advance: is there enough for another call? If not, under the
-// structure lock, take some.
+// structure lock, take some; false: interrupted.
 bool guest_stocked(const Vcpu& vcpu);
-void guest_stock(Vcpu& vcpu);
-// With or without the structure lock. fill, view, drop: a, b, c are their arguments; `result` what they return in x2.
-Status guest_translate(Vcpu& vcpu, u32 method, u64 a, u64 b, u64 c, u64& result);
+bool guest_stock(Vcpu& vcpu);
+// With or without the structure lock. fill, view, drop: arguments from x2 on, and what they return in x2.
+Status guest_translate(Vcpu& vcpu, u32 method, u64* x);
 void guest_destroy(Vcpu& vcpu);
 void guest_lose_reference(Slot& slot);
 

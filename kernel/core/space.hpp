@@ -30,6 +30,7 @@ public:
     u8 protecting;
     Error failed;  // an unfinished map has ended so and is being taken back
     u64 cursor;    // how far a change of rights has got
+    u64 flushed;   // how far dropping what was translated by it has got since it last changed
 };
 
 class Space : public Object {

@@ -62,6 +62,10 @@ struct [[nodiscard]] Status {
     }
 };
 
+// What a method returns when it was interrupted at a consistent state: the call is made again.
+inline constexpr Status kAgain{Error::none, 0xff};
+constexpr bool again(Status status) { return status.argument == kAgain.argument; }
+
 template <typename T>
 class [[nodiscard]] Result {
 public:

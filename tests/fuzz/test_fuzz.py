@@ -61,10 +61,7 @@ def test_a_failure_is_told_and_can_be_repeated(directory, monkeypatch):
     assert fuzz_qemu.run(0, 9, directory, options()).failure
 
 
-SHADOW = pytest.mark.xfail(strict=True, reason="dropping all shadow translations of a space is not done in steps")
-
-
-@pytest.mark.parametrize("level", [2, pytest.param(1, marks=SHADOW)])
+@pytest.mark.parametrize("level", [2, 1])
 def test_longest_path(directory, level):
     found = []
     for name, line in (("conformance", qemu.command(build.tree() / "target/test/kernel.bin", cpus=2, memory="512M", cpu="cortex-a57",

@@ -2,6 +2,8 @@
 // Copyright The Twain authors
 //
 // Shadow translations, where the kernel is at EL1: what may be filled, viewed and dropped.
+#include <iterator>
+
 #include "test.hpp"
 
 namespace twain::test {
@@ -83,6 +85,171 @@ void without_memory() {
     expect("vcpu.view/no_memory", Error::no_memory, last);
 }
 
+// A guest at virtual EL0 that loads a word and stops, from wherever its translations are made to say that memory is.
+class Reader {
+public:
+    static constexpr u64 kOther = kGuestRam + kPage;  // the page that it reads, kValue in it
+    static constexpr u64 kValue = 0x7e57;
+
+    explicit Reader(Scratch& scratch) : machine(scratch, kObjects), data_(scratch.memory()), mapping_(scratch.slot()) {
+        const sys::Memory code = scratch.memory();
+        const u64 at = scratch.map(code);
+        *reinterpret_cast<volatile u64*>(at) = 0xd420'0000'b940'0022;  // LDR W2, [X1]; BRK
+        *reinterpret_cast<volatile u64*>(scratch.map(data_)) = kValue;
+        asm volatile("dc cvau, %0\n dsb ish\n ic ivau, %0\n dsb ish\n isb" ::"r"(at) : "memory");
+        need(machine.space.map(code, 0, kCode, kPage, kReadExec, scratch.slot()));
+        map();
+        need(machine.vcpu.view(0, kRoot, kUpperRoot));
+        machine.page().shadow.view[0] = machine.page().shadow.view[1] = 0;
+        machine.page().shadow.deadline = abi::kForever;
+    }
+    void map() const { need(machine.space.map(data_, 0, kOther, kPage, kReadWrite, mapping_)); }
+    void unmap() const { need(kSelf.remove(mapping_)); }
+    sys::Status fill(u64 at, u64 flags = abi::kFillRead, u64 root = kRoot) const { return machine.fill(at | root, kOther | flags); }
+    sys::Status fill_upper(u64 at) const { return fill(at, abi::kFillRead, kUpperRoot); }
+
+    // Does it read kValue there? Else it must fault.
+    bool reads(u64 at) const {
+        abi::VcpuPage& page = machine.page();
+        need(machine.fill(kCode | kRoot, kCode | abi::kFillExecute));
+        page.pstate = 0;
+        page.pc = kCode;
+        page.x[1] = at;
+        page.x[2] = 0;
+        const auto exit = machine.vcpu.run();
+        const u64 ec = page.esr >> 26;
+        check("vcpu_run/shadow", exit.ok() && *exit == abi::Exit::trap && (ec == 0x3c || (ec == 0x24 && page.far == at)));
+        check("vcpu_run/shadow", ec == 0x24 || page.x[2] == kValue);
+        return ec == 0x3c;
+    }
+
+    static constexpr u64 kRoot = 5, kUpperRoot = 6;
+    Machine machine;
+
+private:
+    static constexpr u64 kCode = kGuestRam + 2 * kPage;
+    sys::Memory data_;
+    Slot mapping_;
+};
+
+// Addresses that share tables with each other, of every level.
+constexpr u64 kPlaces[] = {0x1000, 0x2000, 0x4'0000, 0x20'0000, 0x4000'0000, 0x4000'1000, 0x80'0000'0000, 0x7fff'ffff'f000};
+constexpr u64 kUpper = 0xffff'0000'0000'0000;
+
+unsigned readable(const Reader& guest) {
+    unsigned found = 0;
+    for (const u64 at : kPlaces) found += guest.reads(at) ? 1 : 0;
+    return found;
+}
+
+// What was dropped is gone, though its tables may be used again, whoever fills next and where.
+void dropping() {
+    Scratch scratch;
+    const Reader guest(scratch);
+    const auto fill_all = [&] {
+        for (const u64 at : kPlaces) need(guest.fill(at));
+    };
+    fill_all();
+    check("vcpu.fill/translates", readable(guest) == std::size(kPlaces));
+    expect_ok("vcpu.drop/page", guest.machine.vcpu.drop(Reader::kRoot, kPlaces[1], kPage));
+    check("vcpu.drop/page", !guest.reads(kPlaces[1]) && readable(guest) == std::size(kPlaces) - 1);
+    expect_ok("vcpu.drop/root", guest.machine.vcpu.drop(Reader::kRoot, 0, 0));
+    check("vcpu.drop/root", readable(guest) == 0);
+    for (const u64 at : kPlaces) {  // one alone comes back
+        need(guest.fill(at));
+        check("vcpu.drop/root", guest.reads(at) && readable(guest) == 1);
+        need(guest.machine.vcpu.drop(Reader::kRoot, 0, 0));
+    }
+    // A block where tables hang, a table where a block was, fragments.
+    fill_all();
+    need(guest.machine.vcpu.drop(Reader::kRoot, 0, 0));
+    need(guest.fill(0x20'0000 + 0x1000, abi::kFillRead | abi::kFillFragment));
+    need(guest.fill(0x20'0000 + 0x3000, abi::kFillRead | abi::kFillFragment));
+    check("vcpu.drop/fragments", guest.reads(0x20'1000) && guest.reads(0x20'3000));
+    need(guest.machine.vcpu.drop(Reader::kRoot, 0x20'3000, kPage));
+    check("vcpu.drop/fragments", !guest.reads(0x20'1000) && !guest.reads(0x20'3000));
+    need(guest.fill(0x20'2000));
+    check("vcpu.drop/fragments", guest.reads(0x20'2000) && !guest.reads(0x20'1000) && !guest.reads(0x20'3000));
+    // The memory goes: from all roots, for good.
+    fill_all();
+    for (u64 root = 10; root < 30; ++root) need(guest.fill(0x1000, abi::kFillRead, root));
+    for (u64 i = 0; i < 40; ++i) need(guest.fill_upper(kUpper + (i << 39) + (i << 30) + (i << 21)));
+    check("mapping.remove/shadow", readable(guest) == std::size(kPlaces));
+    guest.unmap();
+    check("mapping.remove/shadow", readable(guest) == 0);
+    expect("mapping.remove/shadow", Error::bad_arg, guest.fill(0x1000));
+    guest.map();
+    check("mapping.remove/shadow", readable(guest) == 0);
+    need(guest.fill(0x2000));
+    check("mapping.remove/shadow", guest.reads(0x2000) && readable(guest) == 1);
+}
+
+// Tables that were dropped serve again elsewhere, when there are no others.
+void reuse() {
+    Scratch scratch;
+    const Reader guest(scratch);
+    u64 most = 0;
+    for (u64 round = 0; round < 4; ++round) {
+        u64 filled = 0;
+        sys::Status last;
+        while ((last = guest.fill(round * 0x1000'0000'0000 + (filled << 30))).ok()) ++filled;
+        expect("vcpu.fill/reuses", Error::no_memory, last);
+        if (round == 0) most = filled;
+        check("vcpu.fill/reuses", filled > 1 && filled >= most);
+        need(guest.machine.vcpu.drop(Reader::kRoot, 0, 0));
+    }
+}
+
+// Hundreds of tables: tests/fuzz measures how long the kernel is at it.
+void long_drops() {
+    Scratch scratch;
+    const Reader guest(scratch);
+    for (unsigned round = 0; round < 2; ++round) {
+        for (u64 i = 0; i < 511; i += 3) need(guest.fill_upper(kUpper + (i << 39)));
+        for (u64 i = 0; i < 508; i += 3) need(guest.fill_upper(0xffff'ffff'0000'0000 - (i << 30)));
+        for (u64 i = 0; i < 508; i += 3) need(guest.fill_upper(0xffff'ffff'c000'0000 + (i << 21)));
+        for (u64 i = 0; i < 512; ++i) need(guest.fill(i << 12));
+        if (round == 0) {
+            expect_ok("vcpu.drop/in_steps", guest.machine.vcpu.drop(Reader::kUpperRoot, 0, 0));
+            expect_ok("vcpu.drop/in_steps", guest.machine.vcpu.drop(Reader::kRoot, 0, 0));
+        } else {
+            guest.unmap();
+        }
+        check("vcpu.drop/in_steps", readable(guest) == 0);
+    }
+}
+
+// While another core fills without a pause, memory is taken from the guest, and views change under a core that enters them.
+void races() {
+    Scratch scratch;
+    const Reader guest(scratch);
+    static const Reader* shared;
+    shared = &guest;
+    Worker filler(scratch, [](Worker& self) {
+        while (self.word[0] == 0) {
+            for (u64 i = 1; i < 16; ++i) {
+                shared->machine.page().shadow.fill[i] = {(0x10'0000 + i * kPage) | Reader::kRoot, Reader::kOther | abi::kFillRead};
+            }
+            shared->machine.page().shadow.fill[0] = shared->machine.page().shadow.fill[1];
+            unsigned done = 0;
+            (void)shared->machine.vcpu.fill(16, done);
+            need(shared->machine.vcpu.view(0, Reader::kRoot, self.word[1].fetch_add(1) % 2 != 0 ? Reader::kUpperRoot : 0));
+        }
+    }, {.core = 1});
+    need(filler.start());
+    bool gone = true, back = false;
+    for (unsigned i = 0; i < 60; ++i) {
+        guest.unmap();
+        for (u64 at = 1; at < 16; ++at) gone = gone && !guest.reads(0x10'0000 + at * kPage);
+        guest.map();
+        back = wait_for([&] { return guest.reads(0x10'1000); }) && back;
+        back = i == 0 || back;
+    }
+    filler.word[0] = 1;
+    check("mapping.remove/while_filling", gone);
+    check("vcpu.view/while_entering", back && wait_for([&] { return filler.done(); }) && filler.word[1] > 60);
+}
+
 }  // namespace
 
 void test_shadow() {
@@ -92,6 +259,10 @@ void test_shadow() {
     }
     arguments();
     without_memory();
+    dropping();
+    reuse();
+    long_drops();
+    if (cores() > 1) races();
 }
 
 }  // namespace twain::test

@@ -55,9 +55,10 @@ inline void write_descriptor(u64& entry, u64 value) {
     __atomic_store_n(&entry, value, __ATOMIC_RELEASE);
     dsb_ishst();
 }
-void flush_walks();              // cached table entries of all spaces
-void flush_space(Space& space);  // all translations of one, on all cores
-void forget_space(Space& space);
+void flush_walks();  // cached table entries of all spaces
+// All translations of one, on all cores. False: interrupted; the next call with the same `progress` goes on, from 0 begins.
+bool flush_space(Space& space, u64& progress);
+bool forget_space(Space& space);  // false: interrupted
 void renew_tag(Space& space);  // its tag is of an old generation
 
 // Threads

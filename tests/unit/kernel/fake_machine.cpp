@@ -113,13 +113,15 @@ Ticks ns_to_ticks(u64 ns) { return ns / 16; }
 
 void write_descriptor(u64& entry, u64 value) { entry = value; }
 void flush_walks() { ++machine_state.flushed_walks; }
-void flush_space(Space& space) {
+bool flush_space(Space& space, u64&) {
     ++space.tag.flushes;
     ++machine_state.flushed_spaces;
+    return true;
 }
-void forget_space(Space& space) {
+bool forget_space(Space& space) {
     space.tag.gone = true;
     ++machine_state.forgotten_spaces;
+    return true;
 }
 void activate(Space&) {}
 

@@ -69,8 +69,8 @@ struct TableFormat {  // as kernel/arch/aarch64/el2/regime.hpp
 };
 void write_descriptor(u64& entry, u64 value);
 void flush_walks();
-void flush_space(Space& space);
-void forget_space(Space& space);
+bool flush_space(Space& space, u64& progress);
+bool forget_space(Space& space);
 void activate(Space& space);
 
 // Threads

@@ -36,19 +36,17 @@ void flush_walks() {
 }
 
 // By the ASID that it has, of whatever generation: a core may have been using it since then.
-void flush_space(Space& space) {
+bool flush_space(Space& space, u64& progress) {
     dsb_ish();
-    if (space.kind == abi::SpaceKind::guest) {
-        drop_shadows(space);
-        return;
-    }
+    if (space.kind == abi::SpaceKind::guest) return drop_shadows(space, progress);
     asm volatile("tlbi aside1is, %0" ::"r"(space.tag.number() << Tag::kShift) : "memory");
     dsb_ish();
+    return true;
 }
 
 // Tables are about to go, a process's or a guest's: a core that runs neither now may still have them in its registers.
 // Structure lock.
-void forget_space(Space& space) {
+bool forget_space(Space& space) {
     const auto leave = [](void*) {
         Cpu& self = cpu();
         if (self.current) return;
@@ -58,11 +56,11 @@ void forget_space(Space& space) {
     };
     for (CpuId core = 0; core < cores(); ++core) run_on(core, leave, nullptr);
     if (space.kind == abi::SpaceKind::guest) {
-        drop_shadows(space);
-        free_shadows(space);
-    } else {
-        flush_space(space);
+        flush_all();
+        return free_shadows(space);
     }
+    u64 progress = 0;
+    return flush_space(space, progress);
 }
 
 }  // namespace twain::kernel::machine

@@ -13,8 +13,8 @@ void flush_all();  // all translations of all cores
 // Gives the tag an ASID of the current generation.
 void renew_asid(Tag& tag, u64 table);
 
-// What was derived from a guest space's mappings goes when one of them does. Structure lock.
-void drop_shadows(Space& space);
-void free_shadows(Space& space);
+// What was derived from a guest space's mappings goes when one of them does. False: interrupted. Structure lock.
+bool drop_shadows(Space& space, u64& progress);
+bool free_shadows(Space& space);
 
 }  // namespace twain::kernel::machine

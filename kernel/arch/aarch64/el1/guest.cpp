@@ -331,11 +331,9 @@ bool guest_stocked(const Vcpu& vcpu) {
     return space && space->shadow && space->shadow->stocked();
 }
 
-void guest_stock(Vcpu& vcpu) {
-    if (vcpu.space) Shadow::stock(*vcpu.space);
-}
+bool guest_stock(Vcpu& vcpu) { return !vcpu.space || Shadow::stock(*vcpu.space); }
 
-Status guest_translate(Vcpu& vcpu, u32 method, u64 a, u64 b, u64 c, u64& result) {
+Status guest_translate(Vcpu& vcpu, u32 method, u64* x) {
     Space* space = vcpu.space;
     VcpuPage* page = vcpu.page;
     if (!space || !page) return {Error::busy, 0};
@@ -343,10 +341,10 @@ Status guest_translate(Vcpu& vcpu, u32 method, u64 a, u64 b, u64 c, u64& result)
     if (!shadow) return {Error::no_memory, 0};
     switch (method) {
         case abi::vcpu::fill:
-            if (a > abi::kShadowFills) return {Error::bad_arg, 2};
-            return shadow->fill(*space, page->shadow.fill, a, result);
-        case abi::vcpu::view: return shadow->view(a, b, c);
-        default: return shadow->drop(a, b, c);
+            if (x[2] > abi::kShadowFills) return {Error::bad_arg, 2};
+            return shadow->fill(*space, page->shadow.fill, x[2]);
+        case abi::vcpu::view: return shadow->view(x[2], x[3], x[4]);
+        default: return shadow->drop(x[2], x[3], x[4]);
     }
 }
 

@@ -16,7 +16,7 @@ namespace {
 
 constexpr unsigned kTableOrder = Pool::kOrders - 1;
 constexpr u64 kValid = 1, kTable = 2, kAddress = 0x0000'ffff'ffff'f000;
-constexpr u64 kFragments = u64{1} << 58;  // for software: a table below a block of the guest's
+constexpr u64 kFragments = 4;  // for software: a table below a block of the guest's
 constexpr u64 kBlock = u64{1} << 21;
 constexpr unsigned kTop = 511;         // index of the entry that leads to the kernel's image, levels 0 and 1
 constexpr unsigned kImageFirst = 508;  // level 2: the image, the devices, up to the end
@@ -28,20 +28,24 @@ u64 physical(const u64* table) { return machine::to_phys(table).value; }
 
 bool upper(u64 at) { return at >> 55 & 1; }
 
-// Which of its 8 groups of 64 entries a table has in use, so that the others need not be looked at: for that of a root in
-// Shadow::groups_, for others in the descriptor that leads to them, where hardware ignores the bits (Arm ARM D8.3.1).
-constexpr unsigned kGroup = 64, kGroupShift = 4;
-constexpr u64 kGroups = u64{0xff} << kGroupShift;
-u8 groups_of(u64 entry) { return static_cast<u8>(entry >> kGroupShift); }
+// In which of a table's 8 groups of 64 entries there is something, and in which of them something valid, so that the others
+// need not be looked at: in the descriptor that leads to it, where hardware ignores the bits (Arm ARM D8.3.1).
+constexpr unsigned kGroup = 64, kUsed = 4, kLive = 51;
+u64 group_bit(unsigned group) { return (u64{1} << kUsed | u64{1} << kLive) << group; }
 
-template <typename Visit>
-void for_each_used(u64* table, u8 groups, unsigned end, Visit visit) {
-    for (unsigned left = groups; left; left &= left - 1) {
-        const unsigned first = static_cast<unsigned>(__builtin_ctz(left)) * kGroup;
-        for (unsigned i = first; i < first + kGroup && i < end; ++i) {
-            if (table[i]) visit(table[i]);
+// Nothing in the table is valid any more: tables hang on there, stale.
+void forget_entries(u64& leads, bool pages, unsigned end = 512) {
+    u64* const table = table_of(leads);
+    for (unsigned live = static_cast<u8>(leads >> kLive); live; live &= live - 1) {
+        u64* const first = table + static_cast<unsigned>(__builtin_ctz(live)) * kGroup;
+        u64* const last = first + kGroup < table + end ? first + kGroup : table + end;
+        if (pages) {
+            machine::zero(first, kGroup * sizeof *first);
+        } else {
+            for (u64* entry = first; entry < last; ++entry) __atomic_store_n(entry, *entry & ~kValid, __ATOMIC_RELAXED);
         }
     }
+    leads &= ~(u64{0xff} << kLive);
 }
 
 }  // namespace
@@ -74,27 +78,87 @@ void Shadow::release(u64* table) {
     ++stocked_;
 }
 
-void Shadow::restock(Pool& pool) {
-    while (stocked_ < kStock && pool.free_bytes() > kReserve) {
-        auto* table = static_cast<u64*>(pool.allocate(kTableOrder));
-        if (!table) return;
-        release(table);
+// The first place from this one on where there is a table.
+bool Shadow::seek(u64& place) const {
+    static_assert(kRoots == 64);
+    for (; place < kPlaces; place = align_down(place, kRoots) + kRoots) {
+        if (const u64 left = (place < kRoots ? made_ : uppers_) >> place % kRoots) {
+            place += static_cast<unsigned>(__builtin_ctzll(left));
+            return true;
+        }
+    }
+    return false;
+}
+
+// As long as a root lives it has tables of its own: a lower one the first, an upper one all three on the way to the kernel's
+// image. The descriptor that leads to one, and the end of what it has for translations; nullptr: it has none of that level.
+u64* Shadow::own(u64 place, unsigned& end) {
+    u64* leads = &roots_[place % kRoots];
+    u64 level = place / kRoots;
+    const bool high = uppers_ >> place % kRoots & 1;
+    if (level > 0 && !high) return nullptr;
+    end = !high ? 512 : level == 2 ? kImageFirst : kTop;
+    for (; *leads && level > 0; --level) leads = &table_of(*leads)[kTop];
+    return *leads ? leads : nullptr;
+}
+
+// Nothing leads on from one of a root's own tables. Who calls flushes. False: nothing did.
+bool Shadow::forget(u64 place) {
+    unsigned end;
+    u64* const leads = own(place, end);
+    if (!leads || !(*leads >> kLive & 0xff)) return false;
+    forget_entries(*leads, false, end);
+    unsearched_ = kPlaces;
+    return true;
+}
+
+// Takes back what hangs below a table, the last tables first; of one in use (not `all`), what is stale. False: interrupted;
+// the next call goes on where this one was.
+template <unsigned kLevel>
+bool Shadow::sweep(u64& leads, unsigned end, bool all) {
+    u64* const table = table_of(leads);
+    for (unsigned left = static_cast<u8>(leads >> kUsed); left; left &= left - 1) {
+        const unsigned group = static_cast<unsigned>(__builtin_ctz(left));
+        for (unsigned i = group * kGroup; i < (group + 1) * kGroup && i < end; ++i) {
+            u64& entry = table[i];
+            if (!entry || (!all && (entry & kValid))) continue;
+            if constexpr (kLevel < 2) {
+                if (!sweep<kLevel + 1>(entry, 512, true)) return false;
+            }
+            if (entry & kTable) release(table_of(entry));
+            entry = 0;
+            if (should_pause()) return false;
+        }
+        if (!all) continue;
+        leads &= ~group_bit(group);
+        if (should_pause()) return false;
+    }
+    return true;
+}
+
+bool Shadow::sweep(u64 place, bool all) {
+    unsigned end;
+    u64* const leads = own(place, end);
+    if (!leads) return true;
+    switch (place / kRoots) {
+        case 0: return sweep<0>(*leads, end, all);
+        case 1: return sweep<1>(*leads, end, all);
+        default: return sweep<2>(*leads, end, all);
     }
 }
 
-// Frees a table of level 1 to 3, and what hangs below it; nothing walks it any more.
-void Shadow::free_from(u64 entry, unsigned level) {
-    const auto leaf = [this](u64 each) {
-        if (is_table(each)) release(table_of(each));
-    };
-    const auto middle = [&](u64 each) {
-        if (!is_table(each)) return;
-        for_each_used(table_of(each), groups_of(each), 512, leaf);
-        release(table_of(each));
-    };
-    if (level == 1) for_each_used(table_of(entry), groups_of(entry), 512, middle);
-    if (level == 2) for_each_used(table_of(entry), groups_of(entry), 512, leaf);
-    release(table_of(entry));
+bool Shadow::restock(Pool& pool) {
+    while (stocked_ < kStock) {
+        if (auto* table = static_cast<u64*>(pool.free_bytes() > kReserve ? pool.allocate(kTableOrder) : nullptr)) {
+            release(table);
+        } else if (unsearched_ == 0) {
+            break;
+        } else if (sweep(unsearched_ - 1, false)) {
+            --unsearched_;
+        }
+        if (should_pause()) return stocked();
+    }
+    return true;
 }
 
 // A guest that has only ever run here is in no other core's TLB, and a broadcast costs all of them.
@@ -120,10 +184,10 @@ void Shadow::flush_all() const {
     }
 }
 
-void Shadow::stock(Space& space) {
-    if (!space.shadow && !make(space)) return;
+bool Shadow::stock(Space& space) {
+    if (!space.shadow && !make(space)) return true;
     const Lock lock(*space.shadow);
-    space.shadow->restock(*space.pool);
+    return space.shadow->restock(*space.pool);
 }
 
 Shadow* Shadow::make(Space& space) {
@@ -140,67 +204,41 @@ Shadow* Shadow::make(Space& space) {
     return shadow;
 }
 
-u64* Shadow::make_root(u64 number, Half half) {
-    if (roots_[number]) return halves_[number] == half ? roots_[number] : nullptr;
+Status Shadow::make_root(u64 number, bool high, unsigned argument) {
+    if (made_ >> number & 1) return (uppers_ >> number & 1) == u64{high} ? Status{} : Status{Error::bad_arg, argument};
+    if (stocked_ < 3) return {Error::no_memory, argument};
     u64* root = allocate();
-    if (!root) return nullptr;
-    if (half == Half::upper) {
+    if (high) {
         u64* middle = allocate();
-        u64* image = middle ? allocate() : nullptr;
-        if (!image) {
-            if (middle) release(middle);
-            release(root);
-            return nullptr;
-        }
+        u64* image = allocate();
         const u64* kernel = static_cast<const u64*>(machine::to_virt(Phys{Regime::roots().kernel}));
         const u64* kernel_image = table_of(table_of(kernel[kTop])[kTop]);
         for (unsigned i = kImageFirst; i < 512; ++i) image[i] = kernel_image[i];
         middle[kTop] = physical(image) | kTable | kValid;
         root[kTop] = physical(middle) | kTable | kValid;
     }
-    roots_[number] = root;
-    halves_[number] = half;
+    roots_[number] = physical(root) | kTable | kValid;
+    made_ |= u64{1} << number;
+    uppers_ |= u64{high} << number;
     dsb_ish();
-    return root;
+    return {};
 }
 
-void Shadow::clear_root(u64 number) {
-    u64* root = roots_[number];
-    if (!root) return;
-    const bool high = halves_[number] == Half::upper;
-    u64* middle = high ? table_of(root[kTop]) : nullptr;
-    u64* tables[] = {root, middle, high ? table_of(middle[kTop]) : nullptr};
-    const unsigned ends[] = {high ? kTop : 512, kTop, kImageFirst};
-    const u8 groups[] = {groups_[number], high ? groups_of(root[kTop]) : u8{0}, high ? groups_of(middle[kTop]) : u8{0}};
-    const unsigned levels = high ? 3 : 1;
-    // First nothing leads to the tables below any more, then no walk remembers them, then they are freed.
-    for (unsigned level = 0; level < levels; ++level) {
-        for_each_used(tables[level], groups[level], ends[level],
-                      [](u64& entry) { __atomic_store_n(&entry, entry & ~kValid, __ATOMIC_RELAXED); });
-    }
-    flush_all();
-    for (unsigned level = 0; level < levels; ++level) {
-        for_each_used(tables[level], groups[level], ends[level], [&](u64& entry) {
-            if (is_table(entry | kValid)) free_from(entry, level + 1);
-            entry = 0;
-        });
-    }
-    groups_[number] = 0;
-    if (!high) return;
-    root[kTop] &= ~kGroups;
-    middle[kTop] &= ~kGroups;
-}
-
-Status Shadow::fill(Space& space, const abi::ShadowFill* from, u64 count, u64& done) {
+Status Shadow::fill(Space& space, const abi::ShadowFill* from, u64& count) {
     const Lock lock(*this);
     Near near{};
     Status status;
-    for (; done < count && status.ok(); done += status.ok() ? 1 : 0) {
+    u64 done = 0;
+    for (; done < count; ++done) {
+        if (done != 0 && machine::preemption_pending()) break;
         const abi::ShadowFill once{__atomic_load_n(&from[done].at, __ATOMIC_RELAXED), __atomic_load_n(&from[done].to, __ATOMIC_RELAXED)};
         status = fill(space, once, near);
+        if (!status.ok() || again(status)) break;
     }
     dsb_ishst();
-    return status;
+    if (again(status) && done == 0) return kAgain;
+    count = done;
+    return again(status) ? Status{} : status;
 }
 
 Status Shadow::fill(Space& space, const abi::ShadowFill& request, Near& near) {
@@ -218,43 +256,42 @@ Status Shadow::fill(Space& space, const abi::ShadowFill& request, Near& near) {
     if ((bits & abi::kFillWrite) && (near.memory & TableFormat::kReadOnly)) return {Error::rights, 2};
     if ((bits & abi::kFillExecute) && (near.memory & TableFormat::kUserNoExecute)) return {Error::rights, 2};
     const u64 phys = (near.memory & kAddress) + (to - near.to), attributes = TableFormat::leaf(static_cast<u8>(bits & 7), false);
-    if (near.leaf && !((request.at ^ near.at) & ~(kBlock - kPage)) && !(bits & (abi::kFillBlock | abi::kFillFragment))) [[likely]] {
-        install(near.leaf[index(at, 3)], at, phys | attributes | kTable | kValid);
+    if (near.leads && !((request.at ^ near.at) & ~(kBlock - kPage)) && !(bits & (abi::kFillBlock | abi::kFillFragment))) [[likely]] {
+        *near.leads |= group_bit(index(at, 3) / kGroup);
+        install(table_of(*near.leads)[index(at, 3)], at, phys | attributes | kTable | kValid);
         return {};
     }
     if (number == 0 || number >= abi::kShadowRoots) return {Error::bad_arg, 2};
     const u64 top = at >> 48;
     if (top != 0 && top != 0xffff) return {Error::bad_arg, 2};
     if (at >= layout::kImage) return {Error::bad_arg, 2};  // the kernel's hole
-    u64* table = make_root(number, upper(at) ? Half::upper : Half::lower);
-    if (!table) return roots_[number] ? Status{Error::bad_arg, 2} : Status{Error::no_memory, 2};
+    if (const Status status = make_root(number, upper(at), 2); !status.ok()) return status;
     const bool block = (bits & abi::kFillBlock) && near.bytes >= kBlock && ((at ^ to) & (kBlock - 1)) == 0;
-    u64* above = nullptr;
+    u64* leads = &roots_[number];
     for (unsigned level = 0; level < 3; ++level) {
-        u64& entry = table[index(at, level)];
-        const unsigned group = index(at, level) / kGroup;
-        if (above) {
-            *above |= u64{1} << (kGroupShift + group);
-        } else {
-            groups_[number] |= static_cast<u8>(1u << group);
-        }
-        above = &entry;
+        *leads |= group_bit(index(at, level) / kGroup);
+        u64& entry = table_of(*leads)[index(at, level)];
         if (level == 2 && block && !is_table(entry)) {
+            if (entry & kTable) release(table_of(entry));
             install(entry, at, align_down(phys, kBlock) | attributes | kValid);
             return {};
         }
         if (!is_table(entry)) {
-            u64* fresh = allocate();
-            if (!fresh) return {Error::no_memory, 2};
+            const bool stale = entry & kTable;
+            if (stale && machine::preemption_pending()) return kAgain;
+            u64* fresh = stale ? nullptr : allocate();
+            if (!stale && !fresh) return {Error::no_memory, 2};
+            if (stale) forget_entries(entry, level == 2);
             dsb_ishst();  // a walk that finds it finds it empty
-            install(entry, at, physical(fresh) | kTable | kValid);
+            install(entry, at, (stale ? entry & ~kFragments : physical(fresh) | kTable) | kValid);
         }
         if (level == 2 && (bits & abi::kFillFragment)) entry |= kFragments;
-        table = table_of(entry);
+        leads = &entry;
     }
-    near.leaf = table;
+    *leads |= group_bit(index(at, 3) / kGroup);
+    near.leads = leads;
     near.at = request.at;
-    install(table[index(at, 3)], at, phys | attributes | kTable | kValid);
+    install(table_of(*leads)[index(at, 3)], at, phys | attributes | kTable | kValid);
     return {};
 }
 
@@ -273,14 +310,15 @@ Status Shadow::view(u64 number, u64 lower, u64 upper) {
     if (number >= abi::kShadowViews) return {Error::bad_arg, 2};
     if (lower == 0 || lower >= abi::kShadowRoots) return {Error::bad_arg, 3};
     if (upper >= abi::kShadowRoots) return {Error::bad_arg, 4};
-    const u64* low = make_root(lower, Half::lower);
-    if (!low) return roots_[lower] ? Status{Error::bad_arg, 3} : Status{Error::no_memory, 3};
-    const u64* high = upper ? make_root(upper, Half::upper) : nullptr;
-    if (upper && !high) return roots_[upper] ? Status{Error::bad_arg, 4} : Status{Error::no_memory, 4};
+    if (const Status status = make_root(lower, false, 3); !status.ok()) return status;
+    if (upper) {
+        if (const Status status = make_root(upper, true, 4); !status.ok()) return status;
+    }
     View& view = views_[number];
-    view.tag = {};  // another ASID
-    view.lower = physical(low);
-    __atomic_store_n(&view.upper, high ? physical(high) : Regime::roots().kernel, __ATOMIC_RELEASE);
+    __atomic_store_n(&view.lower, roots_[lower] & kAddress, __ATOMIC_RELAXED);
+    __atomic_store_n(&view.upper, upper ? roots_[upper] & kAddress : Regime::roots().kernel, __ATOMIC_RELEASE);
+    // Another ASID. A core that is entering it, without this lock, has one before or after; never none, which is the kernel's.
+    __atomic_store_n(&view.tag.generation, u64{0}, __ATOMIC_RELEASE);
     return {};
 }
 
@@ -292,12 +330,17 @@ bool Shadow::activate(Cpu& cpu, const u32 (&numbers)[2], unsigned level, Entry& 
     u64 lowers[2];
     for (unsigned each = 0; each < 2; ++each) {  // should the second begin a generation, the first keeps its ASID: it is noted
         const u32 number = __atomic_load_n(&numbers[each], __ATOMIC_RELAXED);
-        if (number >= abi::kShadowViews || !views_[number].upper) return false;
+        if (number >= abi::kShadowViews) return false;
         View& view = views_[number];
-        if (view.tag.generation != cpu.generation) machine::renew_asid(view.tag, view.lower);
-        lowers[each] = view.tag.base & Regime::UserTable::kTable;
-        entry.uppers[each] = view.upper | (view.tag.base & ~Regime::UserTable::kTable);
-        __atomic_store_n(each == level ? &cpu.translation : &cpu.alternate, view.tag.base, __ATOMIC_RELAXED);
+        const u64 upper = __atomic_load_n(&view.upper, __ATOMIC_ACQUIRE);
+        if (!upper) return false;
+        if (__atomic_load_n(&view.tag.generation, __ATOMIC_RELAXED) != cpu.generation) {
+            machine::renew_asid(view.tag, __atomic_load_n(&view.lower, __ATOMIC_RELAXED));
+        }
+        const u64 base = __atomic_load_n(&view.tag.base, __ATOMIC_RELAXED);
+        lowers[each] = base & Regime::UserTable::kTable;
+        entry.uppers[each] = upper | (base & ~Regime::UserTable::kTable);
+        __atomic_store_n(each == level ? &cpu.translation : &cpu.alternate, base, __ATOMIC_RELAXED);
     }
     entry.lower = lowers[level];
     entry.upper = entry.uppers[level];
@@ -313,18 +356,21 @@ Shadow::Entry& Shadow::entry(Cpu& cpu) {
 Status Shadow::drop(u64 number, u64 at, u64 bytes) {
     const Lock lock(*this);
     if (number == 0 || number >= abi::kShadowRoots) return {Error::bad_arg, 2};
-    u64* root = roots_[number];
+    const u64 root = roots_[number];
     if (!root) return {};
     constexpr u64 kSeveral = 64 * kPage;
     if (bytes == 0 || bytes > kSeveral) {
-        clear_root(number);
-        return {};
+        bool pause = false;
+        for (u64 place = number; place < kPlaces && !pause; place += kRoots) {
+            pause = forget(place) && machine::preemption_pending();
+        }
+        flush_all();
+        return pause ? kAgain : Status{};
     }
     at &= ~(kPage - 1);
-    if (upper(at) != (halves_[number] == Half::upper)) return {};
-    u64* freed = nullptr;
+    if (u64{upper(at)} != (uppers_ >> number & 1)) return {};
     for (const u64 end = at + bytes; at < end && at < layout::kImage; at += kPage) {
-        u64* table = root;
+        u64* table = table_of(root);
         for (unsigned level = 0;; ++level) {
             u64& entry = table[index(at, level)];
             if (!(entry & kValid)) break;
@@ -334,10 +380,8 @@ Status Shadow::drop(u64 number, u64 at, u64 bytes) {
                 break;
             }
             if (level == 2 && (entry & kFragments)) {
-                freed = table_of(entry);
-                machine::write_descriptor(entry, 0);
+                machine::write_descriptor(entry, entry & ~kValid);
                 flush_all();
-                release(freed);
                 break;
             }
             table = table_of(entry);
@@ -346,43 +390,46 @@ Status Shadow::drop(u64 number, u64 at, u64 bytes) {
     return {};
 }
 
-void Shadow::drop_all() {
+bool Shadow::drop_all(u64& progress) {
     const Lock lock(*this);
-    for (u64 number = 1; number < abi::kShadowRoots; ++number) clear_root(number);
+    bool pause = false;
+    for (; !pause && seek(progress); ++progress) pause = forget(progress) && should_pause();
+    flush_all();
+    return !pause;
 }
 
-void Shadow::free_all(Pool& pool) {
-    drop_all();
-    for (u64 number = 1; number < abi::kShadowRoots; ++number) {
-        u64* root = roots_[number];
-        if (!root) continue;
-        if (halves_[number] == Half::upper) {
-            u64* middle = table_of(root[kTop]);
-            release(table_of(middle[kTop]));
-            release(middle);
+bool Shadow::free_all(Pool& pool) {
+    while (made_) {
+        const unsigned number = static_cast<unsigned>(__builtin_ctzll(made_));
+        for (unsigned level = 3, end; level-- > 0;) {  // the last tables first
+            const u64 place = level * kRoots + number;
+            u64* const leads = own(place, end);
+            if (!leads) continue;
+            if (!sweep(place, true)) return false;
+            release(table_of(*leads));
+            *leads = 0;
         }
-        release(root);
+        made_ &= made_ - 1;
+        if (should_pause()) return false;
     }
     while (u64* table = stock_) {
         stock_ = reinterpret_cast<u64*>(table[0]);
         pool.free(table, kTableOrder);
+        if (should_pause()) return false;
     }
     pool.free(views_, kTableOrder);
     pool.free(this, Pool::order_of<Shadow>());
+    return true;
 }
 
 namespace machine {
 
-void drop_shadows(Space& space) {
-    if (space.shadow) space.shadow->drop_all();
-}
+bool drop_shadows(Space& space, u64& progress) { return !space.shadow || space.shadow->drop_all(progress); }
 
-void free_shadows(Space& space) {
-    Shadow* shadow = space.shadow;
-    if (!shadow) return;
+bool free_shadows(Space& space) {
+    if (space.shadow && !space.shadow->free_all(*space.pool)) return false;
     space.shadow = nullptr;
-    synchronize();  // nobody is filling or dropping any more
-    shadow->free_all(*space.pool);
+    return true;
 }
 
 }  // namespace machine

@@ -8,6 +8,10 @@
 // A root translates one half of the addresses; a view is what a core can be given: a root for each half, and an ASID.
 // An upper root shares the kernel's image, so that exceptions find it.
 //
+// What is dropped stays hanging where it was, *stale*: the entries of the root's own tables lose their valid bit, so no walk
+// gets there, and the next fill that comes by takes the tables over one by one. So dropping is brief whatever there is to drop.
+// Tables go back only when they are wanted elsewhere.
+//
 // A guest faults and flushes all the time, and its neighbours must not wait for that: there is a lock for each guest's
 // shadow, and it has tables in stock. Who holds the structure lock may take it, never the other way round.
 #pragma once
@@ -32,16 +36,21 @@ public:
     };
     static Entry& entry(Cpu& cpu);
 
-    // Makes the space's on first use, and takes tables from its pool as far as there are any. Structure lock.
-    static void stock(Space& space);
+    // Makes the space's on first use, and takes tables from its pool, and stale ones, as far as there are any. False:
+    // interrupted. Structure lock.
+    static bool stock(Space& space);
     bool stocked() const { return __atomic_load_n(&stocked_, __ATOMIC_RELAXED) >= kStockLow; }
 
-    // The first `count` of these, each read once; `done` says how many.
-    Status fill(Space& space, const abi::ShadowFill* from, u64 count, u64& done);
+    // These may return kAgain.
+    // The first `count` of these, each read once; `count` says how many, fewer if an interrupt waits.
+    Status fill(Space& space, const abi::ShadowFill* from, u64& count);
     Status view(u64 number, u64 lower, u64 upper);
     Status drop(u64 root, u64 at, u64 bytes);
-    void drop_all();
-    void free_all(Pool& pool);  // nobody uses it any more; structure lock
+
+    // All of all roots, as machine::flush_space; structure lock.
+    bool drop_all(u64& progress);
+    // Nobody uses it any more, and nothing is mapped in its space. False: interrupted. Structure lock.
+    bool free_all(Pool& pool);
 
     // Views by virtual exception level, of which `level` is entered. False: no such view.
     bool activate(Cpu& cpu, const u32 (&numbers)[2], unsigned level, Entry& entry);
@@ -52,13 +61,12 @@ private:
         u64 upper;  // physical; 0: undefined
         u64 lower;
     };
-    enum class Half : u8 { none, lower, upper };
 
     struct Near {     // where the fill before went: most are next to it
         u64 to, bytes;  // intermediate physical addresses that
         u64 memory;     // this descriptor maps
-        u64 at;         // address and root in
-        u64* leaf;      // the reach of this table; nullptr: none
+        u64 at;         // address and root in the reach of the table that
+        u64* leads;     // this leads to; nullptr: none
     };
     Status fill(Space& space, const abi::ShadowFill& fill, Near& near);
     void install(u64& entry, u64 at, u64 value) const;
@@ -68,23 +76,28 @@ private:
     class Lock;
     static constexpr u32 kStockLow = 16, kStock = 64;  // tables
     static constexpr u64 kReserve = 64 * kPage;        // of the pool, left for other things
+    static constexpr u64 kRoots = abi::kShadowRoots, kPlaces = 3 * kRoots;  // of roots' own tables: number and, above it, level
 
     static Shadow* make(Space& space);
-    void restock(Pool& pool);
+    bool restock(Pool& pool);
     u64* allocate();
     void release(u64* table);
-    u64* make_root(u64 number, Half half);
-    void clear_root(u64 number);
-    void free_from(u64 entry, unsigned level);
+    Status make_root(u64 number, bool high, unsigned argument);
+    bool seek(u64& place) const;
+    u64* own(u64 place, unsigned& end);
+    bool forget(u64 place);
+    template <unsigned kLevel>
+    bool sweep(u64& leads, unsigned end, bool all);
+    bool sweep(u64 place, bool all);
 
     u32 lock_;
     u32 stocked_;
-    u64* stock_;  // linked by their first words
-    u32 cores_;   // bit n: core n has run the guest
-    u64* roots_[abi::kShadowRoots];
-    Half halves_[abi::kShadowRoots];
-    u8 groups_[abi::kShadowRoots];  // see shadow.cpp
-    View* views_;  // kShadowViews of them, one page
+    u64* stock_;     // linked by their first words
+    u64 unsearched_;  // places where there may be stale tables
+    u32 cores_;      // bit n: core n has run the guest
+    u64 made_, uppers_;  // bit n: root n exists; is one of the upper half
+    u64 roots_[kRoots];  // descriptors as those in tables, of level 0
+    View* views_;    // kShadowViews of them, one page
 };
 static_assert(sizeof(Shadow) <= 1024);
 

@@ -409,7 +409,7 @@ void guest_bind_page(Vcpu& vcpu, Phys at) {
 }
 
 bool guest_stocked(const Vcpu&) { return true; }
-void guest_stock(Vcpu&) {}
-Status guest_translate(Vcpu&, u32, u64, u64, u64, u64&) { return Error::unsupported; }
+bool guest_stock(Vcpu&) { return true; }
+Status guest_translate(Vcpu&, u32, u64*) { return Error::unsupported; }
 
 }  // namespace twain::kernel

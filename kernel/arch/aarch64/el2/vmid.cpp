@@ -25,7 +25,7 @@ constinit Tags vmids(kVmids, flush_all);
 void renew_tag(Space& space) { vmids.renew(space.tag, space.tables.root().value); }
 
 // By the VMID that it has, of whatever generation: a core may have been using it since then.
-void flush_space(Space& space) {
+bool flush_space(Space& space, u64&) {
     dsb_ish();
     const u64 before = reg::VTTBR_EL2::read();
     reg::VTTBR_EL2::write(space.tag.base);
@@ -34,6 +34,7 @@ void flush_space(Space& space) {
     dsb_ish();
     reg::VTTBR_EL2::write(before);
     isb();
+    return true;
 }
 
 void flush_walks() {
@@ -42,7 +43,7 @@ void flush_walks() {
 }
 
 // The tables are about to go: no core keeps them in its register. Structure lock.
-void forget_space(Space& space) {
+bool forget_space(Space& space) {
     const auto leave = [](void* argument) {
         const u64 base = static_cast<Space*>(argument)->tag.base;
         if (reg::VTTBR_EL2::read() != base) return;
@@ -51,7 +52,8 @@ void forget_space(Space& space) {
         cpu().translation = 0;
     };
     for (CpuId core = 0; core < cores(); ++core) run_on(core, leave, &space);
-    flush_space(space);
+    u64 progress = 0;
+    return flush_space(space, progress);
 }
 
 }  // namespace twain::kernel::machine
