@@ -11,6 +11,7 @@ The faults are data: *.toml beside this file. Each replaces one text of one file
     config:FILE   pytest on tests/config/FILE
     kernel        the kernel test image (tests/kernel) in QEMU, two cores
     kernel-gic2   the same on a machine with GICv2
+    kernel-el1    the same without EL2
 
 All happens in a copy of the tree below build/mutants, which later runs reuse; the checkout is not touched. A mutant
 is `caught` if its test builds and fails (or does not end). It has failed itself if it `survived`, if it `no longer
@@ -176,7 +177,7 @@ def configure(target, log):
         raise Broken(f"cmake fails: see {log}")
 
 
-KERNEL = {"kernel": 3, "kernel-gic2": 2}  # version of the interrupt controller
+KERNEL = {"kernel": {}, "kernel-gic2": {"gic": 2}, "kernel-el1": {"el2": False}}  # the machine
 
 
 def build(test, log):
@@ -195,7 +196,7 @@ def command_of(test, cases):
         program = next(HOST.rglob("test-" + test.removeprefix("unit-")))
         return [program, "--abort", *([cases] if cases else [])]
     if test in KERNEL:
-        return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="max", deterministic=True, gic=KERNEL[test])
+        return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="max", deterministic=True, **KERNEL[test])
     path = "tests/config/" + test.removeprefix("config:")
     return [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, *(["-k", cases] if cases else [])]
 
