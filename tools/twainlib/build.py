@@ -43,6 +43,16 @@ def tree(debug=False):
     return build_root() / f"cmake-{preset(debug)}"
 
 
+def host_tests(show, targets, log):
+    """Builds host tests that show something else than errors of memory (a preset: branches, races); where they are."""
+    directory = build_root() / f"cmake-{show}"
+    with alone():
+        _run(["cmake", "--preset", show, "-B", directory, f"-DTWAIN_OUTPUT={build_root()}", f"-DTWAIN_FILES={images_dir()}",
+              f"-DTWAIN_PYTHON={sys.executable}"], log, "w", "configuring")
+        _run(["cmake", "--build", directory, "--target", *targets], log, "a", "building")
+    return directory
+
+
 def fetch_libraries():
     """Downloads the arm64 libraries that CMake will unpack (twain_packages), so that building needs no network."""
     text = "".join(path.read_text() for path in sorted((ROOT / "cmake").glob("*.cmake")))

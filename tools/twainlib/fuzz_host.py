@@ -16,7 +16,7 @@ BYTES = 640  # of one input
 
 def prepare():
     if not shutil.which("clang++"):
-        raise TwainError(Exit.MISSING, "the fuzzer needs Clang and its runtime", hint="tools/twain setup --all")
+        raise TwainError(Exit.MISSING, "the fuzzer needs Clang and its runtime", hint="run `tools/twain setup`")
     log = build_root() / "fuzz" / "build.log"
     build.configure(system.default_config(), None, False, log)
     build.compile_(False, log, ["fuzz"])

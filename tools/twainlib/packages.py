@@ -24,6 +24,9 @@ NEEDED = {
     "python3-pyelftools": "packs programs",
     "python3-pytest": "configuration and system tests",
     "python3-pexpect": "system tests",
+    "gcovr": "counts branches that tests take",
+    "clang": "fuzz",
+    "libclang-rt-14-dev": "fuzz",
     "graphviz": "draws the system graph",
     "qemu-system-arm": "runs the image",
 }
@@ -32,9 +35,6 @@ EXTRA = {  # `setup --all`: what only some commands want
     "cloc": "size limits in CI",
     "clang-format": "CI",
     "clang-tidy": "CI",
-    "gcovr": "CI",
-    "clang": "fuzz",
-    "libclang-rt-14-dev": "fuzz",
     "device-tree-compiler": "reading device trees",
     "debootstrap": "tools/minbase",
 }

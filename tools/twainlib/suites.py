@@ -4,6 +4,7 @@
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,9 +18,10 @@ from .errors import Exit, TwainError
 from .paths import ROOT, build_root, own_directory, short
 from .progress import say, stage
 
-NAMES = ("host", "config", "tool", "coverage", "bounds", "kernel", "fuzz", "bench", "demos", "system", "mutants")
+NAMES = ("host", "branches", "config", "tool", "coverage", "bounds", "kernel", "fuzz", "bench", "demos", "system", "mutants")
 QUICK = ("host", "config", "tool", "demos")
 SAMPLED_MUTANTS = 10
+BRANCHES = 90  # percent of kernel/core's that its host tests must take
 
 
 class Run:
@@ -80,6 +82,29 @@ def _host(state):
     left_out = ["--exclude-regex", "^search$"] if state.scope == "quick" else []
     _command(state, "host", ["ctest", "--test-dir", build.tree(), "--output-on-failure", "--no-tests=error", *left_out,
                              "--output-junit", report], log, report)
+
+
+def _branches(state):
+    """Which branches of the kernel's core its host tests take; the table of files is printed."""
+    log = state.directory / "branches.log"
+    if not shutil.which("gcovr"):
+        raise TwainError(Exit.MISSING, "gcovr is not installed", hint="run `tools/twain setup`")
+    start = time.monotonic()
+    with stage("building the kernel's host tests, to count branches"):
+        directory = build.host_tests("branches", ["test-kernel"], log)
+    for old in directory.rglob("*.gcda"):
+        old.unlink()
+    program = directory / "tests" / "unit" / "kernel"
+    gcovr = ["gcovr", "--root", ROOT, "--filter", "kernel/core/", "--branches", "--exclude-throw-branches",
+             "--exclude-unreachable-branches", "--fail-under-branch", str(BRANCHES), program]
+    with open(log, "a") as file:
+        tests = subprocess.run([program / "test-kernel"], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+        table = subprocess.run([str(part) for part in gcovr], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+        file.write(table.stdout)
+    say("\n".join("  | " + line for line in table.stdout.splitlines() if "---" not in line))
+    good = tests.returncode == 0 and table.returncode == 0
+    state.add("branches", int(good), int(not good), time.monotonic() - start, log)
 
 
 def _config(state):
