@@ -92,7 +92,7 @@ TABLE = {
     "space.map": Entry("rights bad_slot bad_type bad_arg dying depth busy no_memory occupied unsupported",
                        "sum_wraps write_or_execute device_never_runs nothing_left_behind partial_taken_back no_leak read "
                        "read_only no_execute block_over_empty_table page_in_block unaligned_is_pages preempted guest_read_only "
-                       "other_space_is_empty interface interface_of_process taken_back_in_steps",
+                       "other_space_is_empty interface interface_of_process taken_back_in_steps into_dying_space",
                        unit=("descriptors are as large as alignment and length allow", "a page table is a map from pages to pages")),
     "mapping.protect": Entry("bad_arg rights", "more less execute inspect block preempted remote",
                              {}, ("rights change in place",)),

@@ -168,6 +168,7 @@ Status map(Invocation& call) {
         }
     }
     if (!mapping) {
+        if (call.slot.dying()) return {Error::dying, 0};  // whoever empties the space must come to an end
         const auto destination = call.destination(7);
         if (!destination.ok()) return destination.status();
         slot = destination.value();

@@ -17,6 +17,7 @@ MAGIC = 0x315A5A55464E5754  # kParametersMagic in tests/fuzz/root/parameters.hpp
 MEMORY = 512 << 20
 PARAMETERS = 0x4000_0000 + MEMORY - (4 << 20) - 4096  # below the root task's pool and stack
 ROUND = 5000  # calls, then everything is destroyed and counted
+WORKERS = 4  # on each core: with fewer, all of them wait most of the time
 REPORT = 5000
 SILENCE = 240.0  # seconds of real time without a word
 FOREVER = 1 << 40
@@ -36,7 +37,7 @@ def image():
 def command(seed, calls, options, extra=()):
     """QEMU's command line; the parameters lie where struct Parameters of the program is read."""
     patience = 20_000 if options.races else 1000
-    words = [MAGIC, seed, calls, ROUND, 2, REPORT, patience]
+    words = [MAGIC, seed, calls, ROUND, WORKERS, REPORT, patience]
     devices = [part for i, word in enumerate(words)
                for part in ("-device", f"loader,addr={PARAMETERS + 8 * i:#x},data={word:#x},data-len=8")]
     return qemu.command(image(), cpus=options.cpus or 2, memory="512M", cpu=options.cpu or "cortex-a57",

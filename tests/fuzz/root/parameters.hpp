@@ -16,7 +16,7 @@ struct Parameters {
     std::uint64_t seed = 1;
     std::uint64_t calls = 20'000;           // in all
     std::uint64_t calls_per_round = 5'000;  // then everything is destroyed and counted
-    std::uint64_t workers_per_core = 2;
+    std::uint64_t workers_per_core = 4;
     std::uint64_t report = 10'000;     // calls between two lines about the progress
     std::uint64_t patience_ms = 1000;  // of virtual time in which the supervisor may say nothing
 };

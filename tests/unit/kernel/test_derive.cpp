@@ -291,6 +291,23 @@ TEST_CASE("what is being revoked refuses to derive") {
     REQUIRE(world.invoke(kC, cs::copy, 61, 60, rights::all).ok());
 }
 
+TEST_CASE("nothing is mapped in a space that is being removed") {
+    World world;
+    REQUIRE(world.create(Type::space, 60).ok());
+    for (u64 slot = 61; slot < 65; ++slot) {
+        REQUIRE(world.invoke(60, abi::space::map, kRam, 0, slot * kPage, kPage, 1, slot).ok());
+    }
+    fake::state().preempt = [] { return true; };
+    world.call(*world.root, abi::Sys::invoke, {kC, cs::remove, 60});  // interrupted in the midst
+    REQUIRE_FALSE(world.at(60).empty());
+    REQUIRE(world.at(61).empty());
+    fake::state().preempt = nullptr;
+    REQUIRE(world.invoke(60, abi::space::map, kRam, 0, 61 * kPage, kPage, 1, 61).error() == Error::dying);
+    REQUIRE(world.at(61).empty());
+    REQUIRE(world.invoke(kC, cs::remove, 60).ok());
+    REQUIRE(world.at(64).empty());
+}
+
 TEST_CASE("tables, waiting threads and a map that fails go in steps") {
     World world;
     for (const u64 slot : {127, 255, 301}) {  // so that the leaves are there
