@@ -45,12 +45,9 @@ public:
     };
     static constexpr unsigned kMaxWindows = 16;
 
-    // One per vCPU: the window that it used last, so that a driver's run of accesses costs no search, and counters.
+    // One per vCPU: the window that it used last, so that a driver's run of accesses costs no search.
     struct Cursor {
         unsigned last = 0;
-        std::uint64_t misses = 0;   // the last window did not answer
-        std::uint64_t aborts = 0;   // nobody answered
-        std::array<std::uint64_t, kMaxWindows> per_window{};
     };
 
     // False: the window is empty, wraps or overlaps another, or the table is full.
@@ -91,18 +88,15 @@ private:
 
     const Window* find(Cursor& cursor, Ipa at, unsigned bytes) const {
         if (!holds(windows_[cursor.last], at, bytes)) [[unlikely]] {
-            ++cursor.misses;
             unsigned i = 0;
             while (i < count_ && !holds(windows_[i], at, bytes)) {
                 ++i;
             }
             if (i == count_) {
-                ++cursor.aborts;
                 return nullptr;
             }
             cursor.last = i;
         }
-        ++cursor.per_window[cursor.last];
         return &windows_[cursor.last];
     }
 

@@ -388,7 +388,11 @@ struct VcpuPage {
     std::uint64_t exits_vmm;  // of which returned from vcpu_run
     std::uint64_t exits_irq;
     std::uint64_t exits_wfi;
-    std::uint64_t reserved1[4];
+    // Ticks, written by the kernel. `away`: what was done, and by this thread alone, from an exit to the VMM to the entry after it;
+    // 0 if that exit ended an attempt to enter.
+    std::uint64_t left;  // when the exit came; 0: the guest runs
+    std::uint64_t away;
+    std::uint64_t reserved1[2];
     ShadowState shadow;  // only where the kernel is at EL1
 };
 static_assert(offsetof(VcpuPage, sp_el0) == 248 && offsetof(VcpuPage, pc) == 256 && offsetof(VcpuPage, pstate) == 264);

@@ -107,20 +107,6 @@ void sys_vcpu_run(Cpu& cpu) {
     begin(cpu, self, vcpu);
 }
 
-void guest_finish(Cpu& cpu, Thread& thread, u64 tag) {
-    guest_abandon(thread, tag);
-    cpu.frame = &thread.frame;
-}
-
-void guest_abandon(Thread& thread, u64 tag) {
-    Vcpu& vcpu = *thread.vcpu;
-    vcpu.sleeping = false;
-    thread.vcpu = nullptr;
-    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
-    thread.frame.x[0] = 0;
-    thread.set_result(tag);
-}
-
 void guest_wake(Cpu& cpu, Thread& thread) {
     Vcpu& vcpu = *thread.vcpu;
     if (machine::kVmmInjects) __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernel/core/cpu.hpp"
+#include "kernel/core/thread.hpp"
 #include "kernel/core/virq.hpp"
 
 namespace twain::kernel {
@@ -44,14 +45,40 @@ void guest_enter(Cpu& cpu, Thread& thread);
 void guest_leave(Cpu& cpu);
 void guest_unload(Cpu& cpu);
 
-// vcpu_run returns to the current thread, which is in process state already.
-void guest_finish(Cpu& cpu, Thread& thread, u64 tag);
+// The guest is entered. `cpu.since` is later than its exit if others have run meanwhile.
+inline void note_entry(const Cpu& cpu, abi::VcpuPage& page) {
+    const Ticks left = page.left;
+    if (!left) return;
+    page.away = machine::counter() - (left > cpu.since ? left : cpu.since);
+    page.left = 0;
+}
+// It is not: the VMM is asked for once more.
+inline void note_refusal(abi::VcpuPage& page) {
+    if (page.left) {
+        page.away = 0;
+    } else {
+        page.left = machine::counter();
+    }
+}
 
 // A sleeping vCPU has a reason to look: an interrupt posted, its timer, a kick.
 void guest_wake(Cpu& cpu, Thread& thread);
 
 // The thread runs its guest no more; vcpu_run has ended with `tag`. On its core.
-void guest_abandon(Thread& thread, u64 tag);
+inline void guest_abandon(Thread& thread, u64 tag) {
+    Vcpu& vcpu = *thread.vcpu;
+    vcpu.sleeping = false;
+    thread.vcpu = nullptr;
+    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
+    thread.frame.x[0] = 0;
+    thread.set_result(tag);
+}
+
+// vcpu_run returns to the current thread, which is in process state already.
+inline void guest_finish(Cpu& cpu, Thread& thread, u64 tag) {
+    guest_abandon(thread, tag);
+    cpu.frame = &thread.frame;
+}
 
 // Methods; structure lock.
 Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason);

@@ -2,6 +2,8 @@
 // Copyright The Twain authors
 //
 // The supervisor's answers that only look: ps, caps, stat, log.
+#include <type_traits>
+
 #include "sys/counter.hpp"
 #include "system/init/names.hpp"
 #include "system/init/supervisor.hpp"
@@ -17,29 +19,23 @@ using tables::kNone;
 
 constexpr sys::System kSystemObject{abi::kRootSystem};
 constexpr sys::CSpace kOwnSlots{abi::kRootCSpace};
-constexpr std::string_view kPageSuffix = ".page";    // of a vCPU's state page
-constexpr std::string_view kStatsSuffix = ".stats";  // of what a VMM counts
 
-struct NamedCounter {
-    std::string_view name;
-    std::uint64_t vmm::VcpuCounters::*counter;
+// Of the state page, from its counters on.
+struct VcpuExits {
+    std::uint64_t all, vmm, irq, wfi;
 };
-constexpr NamedCounter kCounters[] = {
-    {"calls", &vmm::VcpuCounters::hypercall},
-    {"mmio", &vmm::VcpuCounters::mmio},
-    {"mmio_decoded", &vmm::VcpuCounters::mmio_decoded},
-    {"sysreg", &vmm::VcpuCounters::sysreg},
-    {"sgi", &vmm::VcpuCounters::sgi},
-    {"aborted", &vmm::VcpuCounters::aborted},
-    {"undefined", &vmm::VcpuCounters::undefined},
-    {"eoi", &vmm::VcpuCounters::eoi},
-    {"kicked", &vmm::VcpuCounters::kicked},
-    {"other", &vmm::VcpuCounters::other},
-    {"reflected", &vmm::VcpuCounters::reflected},
-    {"filled", &vmm::VcpuCounters::filled},
-    {"prefilled", &vmm::VcpuCounters::prefilled},
-    {"tlbi", &vmm::VcpuCounters::tlbi},
-};
+static_assert(offsetof(abi::VcpuPage, exits_wfi) - offsetof(abi::VcpuPage, exits) == offsetof(VcpuExits, wfi));
+
+// What a VMM has of its vCPU, by its name there: vcpu0.page
+Index vcpu_object(const tables::Process& vmm, unsigned vcpu, std::string_view what) {
+    for (const tables::Capability& each : vmm.capabilities) {
+        std::string_view name{each.name};
+        if (name.starts_with("vcpu") && name.size() > 5 && name[4] == static_cast<char>('0' + vcpu) && name.substr(5) == what) {
+            return each.object;
+        }
+    }
+    return kNone;
+}
 
 }  // namespace
 
@@ -209,74 +205,93 @@ void Supervisor::stat_threads(Line& line) {
     line.end_array();
 }
 
-// A vCPU's counters lie in its state page, which is memory of its VMM: mapped for a moment, read only.
-void Supervisor::stat_vcpus(Line& line) {
-    line.begin_array("vcpus");
-    for (std::size_t i = 0; i < builder_.system().objects.size(); ++i) {
-        const tables::Object& o = builder_.system().objects[i];
-        if (o.kind != Kind::vcpu || builder_.object_id(static_cast<Index>(i)) == 0) {
-            continue;
-        }
-        const std::string_view name{o.name};
-        for (std::size_t j = 0; j < builder_.system().objects.size(); ++j) {
-            const std::string_view other{builder_.system().objects[j].name};
-            const Piece& piece = builder_.memory(static_cast<Index>(j));
-            if (!other.starts_with(name) || other.substr(name.size()) != kPageSuffix ||
-                piece.bytes < sizeof(abi::VcpuPage)) {
-                continue;
-            }
-            const char* bytes = builder_.map_window(piece.slot, piece.base, kPage, abi::rights::mem_read);
-            if (bytes == nullptr) {
-                break;
-            }
-            const auto* page = reinterpret_cast<const volatile abi::VcpuPage*>(bytes);
-            line.begin_object();
-            line.text("name", name);
-            line.number("exits", page->exits);
-            line.number("exits_vmm", page->exits_vmm);
-            line.number("exits_irq", page->exits_irq);
-            line.number("exits_wfi", page->exits_wfi);
-            line.end_object();
-            builder_.unmap_window();
-            break;
-        }
+// Shared memory of a VMM, mapped for a moment, read only: a copy of the T that lies at `offset`.
+template <typename T>
+bool Supervisor::look(Index object, std::uint64_t offset, T& copy) {
+    if (object == kNone) {
+        return false;
     }
-    line.end_array();
+    const Piece& piece = builder_.memory(object);
+    if (piece.bytes < offset + sizeof(T) || offset % sizeof(std::uint64_t) != 0) {
+        return false;
+    }
+    const char* bytes = builder_.map_window(piece.slot, piece.base, kPage, abi::rights::mem_read);
+    if (bytes == nullptr) {
+        return false;
+    }
+    static_assert(sizeof(T) % sizeof(std::uint64_t) == 0 && std::is_trivially_copyable_v<T>);
+    std::uint64_t words[sizeof(T) / sizeof(std::uint64_t)];
+    const auto* from = reinterpret_cast<const volatile std::uint64_t*>(bytes + offset);
+    for (std::uint64_t& word : words) {
+        word = *from++;
+    }
+    builder_.unmap_window();
+    __builtin_memcpy(&copy, words, sizeof words);
+    return true;
 }
 
-// What the VMMs count: their own word, each field read once.
-void Supervisor::stat_machines(Line& line) {
-    line.begin_array("machines");
-    for (std::size_t i = 0; i < builder_.system().objects.size(); ++i) {
-        const std::string_view name{builder_.system().objects[i].name};
-        const Piece& piece = builder_.memory(static_cast<Index>(i));
-        if (!name.ends_with(kStatsSuffix) || piece.bytes < sizeof(vmm::Stats)) {
-            continue;
-        }
-        const char* bytes = builder_.map_window(piece.slot, piece.base, kPage, abi::rights::mem_read);
-        if (bytes == nullptr) {
-            continue;
-        }
-        const auto* stats = reinterpret_cast<const volatile vmm::Stats*>(bytes);
-        const std::uint32_t vcpus = stats->vcpus;
-        if (stats->magic == vmm::Stats::kMagic && vcpus <= vmm::kMaxVcpus) {
+// The VMM's counters first, then the kernel's, then the clock: what is a part of another is not more than that.
+void Supervisor::stat_vcpu(Line& line, const tables::Process& vmm, Index stats, unsigned number, std::uint64_t started) {
+    vmm::VcpuCounters counters{};
+    VcpuExits exits{};
+    (void)look(stats, sizeof(vmm::StatsHead) + number * sizeof counters, counters);
+    (void)look(vcpu_object(vmm, number, ".page"), offsetof(abi::VcpuPage, exits), exits);
+    const Index thread = vcpu_object(vmm, number, ".thread");
+    const auto state = sys::Thread{thread == kNone ? abi::Slot{0} : builder_.object_slot(thread)}.state();
+    const std::uint64_t now = sys::now();
+    line.begin_object();
+    line.number("vcpu", number);
+    line.number("exits", exits.all);
+    line.number("exits_vmm", exits.vmm);
+    line.number("exits_irq", exits.irq);
+    line.number("exits_wfi", exits.wfi);
+    line.begin_object("causes");
+    for (std::size_t i = 0; i < vmm::kCauses.size(); ++i) {
+        line.begin_object(vmm::kCauses[i].name);
+        line.text("part", vmm::kParts[static_cast<unsigned>(vmm::kCauses[i].part)]);
+        line.number("exits", counters.cause[i].exits);
+        line.number("ticks", counters.cause[i].ticks);
+        line.end_object();
+    }
+    line.end_object();
+    line.begin_object("events");
+    for (std::size_t i = 0; i < vmm::kEvents.size(); ++i) {
+        line.number(vmm::kEvents[i], counters.event[i]);
+    }
+    line.end_object();
+    const vmm::Times times = vmm::times_of(counters, state ? state->used : 0, now > started ? now - started : 0);
+    line.begin_object("time");
+    line.number("native", times.native);
+    for (std::size_t i = 0; i < times.part.size(); ++i) {
+        line.number(vmm::kParts[i], times.part[i]);
+    }
+    line.number("suspended", times.suspended);
+    line.number("wall", times.wall);
+    line.end_object();
+    line.end_object();
+}
+
+// What a VMM counts is its own word; it can lie about its guest, and about nobody else.
+void Supervisor::stat_guests(Line& line) {
+    line.begin_array("guests");
+    for (const tables::Process& process : builder_.system().processes) {
+        for (const tables::Map& map : process.maps) {
+            vmm::StatsHead head;
+            if (std::string_view(map.name) != "stats" || !look(map.object, 0, head) || head.magic != vmm::StatsHead::kMagic ||
+                head.vcpus > vmm::kMaxVcpus) {
+                continue;
+            }
             line.begin_object();
-            line.text("guest", name.substr(0, name.size() - kStatsSuffix.size()));
-            line.number("boots", stats->boots);
-            line.number("console_dropped", stats->console_dropped);
+            line.text("guest", process.guest);
+            line.number("boots", head.boots);
+            line.number("console_dropped", head.console_dropped);
             line.begin_array("vcpus");
-            for (std::uint32_t v = 0; v < vcpus; ++v) {
-                line.begin_object();
-                line.number("vcpu", v);
-                for (const NamedCounter& counter : kCounters) {
-                    line.number(counter.name, stats->vcpu[v].*counter.counter);
-                }
-                line.end_object();
+            for (unsigned v = 0; v < head.vcpus; ++v) {
+                stat_vcpu(line, process, map.object, v, head.started);
             }
             line.end_array();
             line.end_object();
         }
-        builder_.unmap_window();
     }
     line.end_array();
 }
@@ -316,8 +331,7 @@ void Supervisor::stat() {
     }
     line.number("init_ticks", own);
     stat_threads(line);
-    stat_vcpus(line);
-    stat_machines(line);
+    stat_guests(line);
 }
 
 void Supervisor::log() {

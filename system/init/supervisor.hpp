@@ -74,8 +74,10 @@ private:
     void maps_of(Line& line, tables::Index process);
     void stat();
     void stat_threads(Line& line);
-    void stat_vcpus(Line& line);
-    void stat_machines(Line& line);
+    void stat_guests(Line& line);
+    void stat_vcpu(Line& line, const tables::Process& vmm, tables::Index stats, unsigned number, std::uint64_t started);
+    template <typename T>
+    bool look(tables::Index object, std::uint64_t offset, T& copy);
     void kill(std::string_view name, bool again);
     void log();
     void off();

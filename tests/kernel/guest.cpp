@@ -20,6 +20,12 @@ void exits() {
     check("vcpu_run/registers_go_in", guest.hvc(8) && page.x[0] == 42);
     check("vcpu_run/smc", *guest.vcpu.run() == Exit::trap && guest.ec() == Guest::kSmc);
     check("vcpu_run/counts_exits", page.exits >= 3 && page.exits_vmm == 3);
+    // How long the guest was away for, without what the core did while this thread slept.
+    const sys::Ticks left = page.left, sleep = sys::to_ticks(2'000'000, sys::ticks_per_second());
+    check("vcpu_run/says_when_it_was_left", left != 0 && left <= sys::now());
+    (void)scratch.notification().wait(left + sleep);
+    (void)guest.vcpu.run();
+    check("vcpu_run/says_how_long_it_was_away", page.left > left + sleep && page.away > 0 && page.away <= page.left - left - sleep);
     // Memory that is not there: the VMM plays the device.
     guest.enter_at(guest_loads);
     page.x[1] = Guest::kHole + 0x18;

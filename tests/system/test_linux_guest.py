@@ -26,6 +26,19 @@ def directory():
     return path
 
 
+def check_time(stat, vcpu, name, level):
+    """The parts make up the whole; and what is not the vCPU's is what its core's others had, or nobody."""
+    parts = dict(vcpu["time"])
+    wall = parts.pop("wall")
+    assert sum(parts.values()) == wall
+    assert parts["native"] > parts["cpu"] > 0 < parts["io"]
+    assert bool(parts["memory"]) == (level == 1)
+    (core,) = [thread["core"] for thread in stat["threads"] if thread["name"] == name]
+    others = sum(thread["ticks"] for thread in stat["threads"] if thread["core"] == core and thread["name"] != name)
+    idle = stat["cores"][core]["idle_ticks"]
+    assert abs(parts["suspended"] - idle - others - (stat["init_ticks"] if core == 0 else 0)) < 0.05 * wall
+
+
 def verdict(line):
     line.wait_for("CHECK (PASS|FAIL)", LIMIT)
     said = [each.text for each in line.session.broker.lines if each.tag == line.tag and each.complete]
@@ -53,10 +66,14 @@ def test_a_guest_sees_what_it_sees_natively(directory, native, level):
         said = [each.text for each in session.broker.lines[start:] if each.tag == line.tag]
         assert status == 0 and any("successful run completed" in text or "passed" in text for text in said), said[-30:]
         assert not [text for text in said if "fail:" in text or "error:" in text]
-        (machine,) = session.ask("stat")["machines"]
-        counted = {key: sum(vcpu[key] for vcpu in machine["vcpus"]) for key in machine["vcpus"][0]}
-        assert machine["boots"] == 1 and counted["mmio"] and counted["calls"] and counted["sysreg"]
-        assert all(bool(counted[key]) == (level == 1) for key in ("filled", "prefilled", "tlbi", "reflected"))
+        stat = session.ask("stat")
+        (counted,) = stat["guests"]
+        exits = {cause: sum(vcpu["causes"][cause]["exits"] for vcpu in counted["vcpus"]) for cause in counted["vcpus"][0]["causes"]}
+        assert counted["boots"] == 1 and exits["mmio"] and exits["call"] and exits["sysreg"] and exits["hint"] == 0
+        without_el2 = ("field", "eret", "table", "filled", "reflected", "tlbi", "cache")
+        assert all(bool(exits[cause]) == (level == 1) for cause in without_el2)
+        for vcpu in counted["vcpus"]:
+            check_time(stat, vcpu, f"{guest.name}.vcpu{vcpu['vcpu']}.thread", level)
         processes = session.ask("ps")["processes"]
         assert {process["state"] for process in processes} == {"running"}
         assert sum(process["faults"] for process in processes) == 0

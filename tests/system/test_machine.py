@@ -73,8 +73,43 @@ def test_guest_cpus_are_all_used(machine):
     status, lines = machine.sh("personal", "for c in 0 1; do taskset $((c + 1)) sh -c 'i=0; while [ $i -lt 500 ]; do "
                                            "i=$((i+1)); done' && echo cpu $c worked; done")
     assert status == 0 and {"cpu 0 worked", "cpu 1 worked"} <= set(lines)
-    exits = {v["name"]: v["exits"] for v in machine.session.ask("stat")["vcpus"]}
-    assert sum(name.startswith("personal") for name in exits) == 2 and all(exits.values())
+    guests = {guest["guest"]: guest["vcpus"] for guest in machine.session.ask("stat")["guests"]}
+    assert len(guests["personal"]) == 2 and all(vcpu["exits"] for vcpus in guests.values() for vcpu in vcpus)
+
+
+def test_stat_adds_up_and_is_documented(machine):
+    """Of each guest; and what the threads do not use, the cores are idle for."""
+    answer = machine.session.ask("stat")
+    text = (ROOT / "docs/stat.md").read_text()
+    assert {guest["guest"] for guest in answer["guests"]} == {guest.name for guest in machine.built.info.guests}
+    names = [set(answer) - {"ok", "cmd", "system"}, *(set(each) for key in ("cores", "threads", "guests") for each in answer[key])]
+    for guest in answer["guests"]:
+        for vcpu in guest["vcpus"]:
+            time = dict(vcpu["time"])
+            assert time.pop("wall") == sum(time.values()) and min(time.values()) >= 0
+            causes = vcpu["causes"]
+            for part in ("cpu", "memory", "io"):
+                assert time[part] == sum(cause["ticks"] for cause in causes.values() if cause["part"] == part)
+            asked = sum(cause["exits"] for cause in causes.values())
+            assert asked - causes["kicked"]["exits"] <= vcpu["exits_vmm"] <= vcpu["exits"] and asked > 0
+            assert all(bool(cause["ticks"]) <= bool(cause["exits"]) for cause in causes.values())
+            names += [set(vcpu), set(causes), set(vcpu["events"]), set(time)]
+    assert [name for name in set().union(*names) if f"`{name}`" not in text and f"`{name}[]`" not in text] == []
+    documented = set(re.findall(r"^\| `(\w+)` \| (?:cpu|memory|io) \|", text, re.MULTILINE))
+    assert documented == set(causes)
+    for name, cause in causes.items():
+        assert f"| `{name}` | {cause['part']} |" in text
+
+
+def test_stat_is_readable(machine):
+    from twainlib import views
+
+    text = views.render(machine.session.ask("stat"))
+    lines = [line for line in text.splitlines() if line]
+    assert {f"guest {guest.name}: booted once" for guest in machine.built.info.guests} <= set(lines)
+    for start in ("native", "suspended", "  mmio", "to the VMM, for"):
+        assert sum(line.startswith(start) for line in lines) == len(machine.built.info.guests), start
+    assert max(map(len, lines)) <= 120
 
 
 def test_unknown_commands_are_answered_with_an_error(machine):

@@ -49,12 +49,37 @@ def _stat(answer):
     threads = [{**thread, "used": _seconds(thread.get("ticks", 0), second)} for thread in answer.get("threads", [])]
     parts.append(table(cores, ["core", "idle"]))
     parts.append(table(threads, ["name", "process", "used", "core", "priority"]))
-    if answer.get("vcpus"):
-        parts.append(table(answer["vcpus"], ["name", "exits", "exits_vmm", "exits_irq", "exits_wfi"]))
-    rows = [{"guest": machine.get("guest"), **vcpu} for machine in answer.get("machines", []) for vcpu in machine.get("vcpus", [])]
-    if rows:
-        parts.append(table(rows, ["guest", *(key for key in rows[0] if key != "guest" and any(row.get(key) for row in rows))]))
+    parts += [text for guest in answer.get("guests", []) for text in _guest(guest, second)]
     return "\n\n".join(parts)
+
+
+def _guest(guest, second):
+    """What a guest's time goes to, and what it leaves its vCPUs for."""
+    vcpus = {f"vcpu{vcpu['vcpu']}": vcpu for vcpu in guest.get("vcpus", [])}
+    lost = f", {guest['console_dropped']} characters of its console lost" if guest.get("console_dropped") else ""
+    yield f"guest {guest.get('guest')}: booted {'once' if guest.get('boots') == 1 else str(guest.get('boots')) + ' times'}{lost}"
+    times = next((list(vcpu["time"]) for vcpu in vcpus.values()), [])
+    yield table([{"time": part, **{name: _share(vcpu["time"], part, second) for name, vcpu in vcpus.items()}} for part in times],
+                ["time", *vcpus])
+    rows = [{"exits": title, **{name: f"{vcpu[key]:>8}" for name, vcpu in vcpus.items()}} for key, title in _EXITS.items()]
+    causes = {cause: each["part"] for vcpu in vcpus.values() for cause, each in vcpu["causes"].items() if each["exits"]}
+    rows += [{"exits": f"  {cause}", "part": part, **{name: _cost(vcpu["causes"][cause], second) for name, vcpu in vcpus.items()}}
+             for cause, part in causes.items()]
+    rows += [{"exits": event, **{name: f"{vcpu['events'][event]:>8}" for name, vcpu in vcpus.items()}}
+             for event in dict.fromkeys(event for vcpu in vcpus.values() for event, n in vcpu["events"].items() if n)]
+    yield table(rows, ["exits", "part", *vcpus])
+
+
+_EXITS = {"exits": "all", "exits_irq": "interrupts", "exits_wfi": "waits", "exits_vmm": "to the VMM, for"}
+
+
+def _share(time, part, second):
+    return f"{time[part] / second:>10.3f} s {100 * time[part] / (time['wall'] or 1):>5.1f} %"
+
+
+def _cost(cause, second):
+    """How often, and how long each."""
+    return f"{cause['exits']:>8} x {cause['ticks'] / (cause['exits'] or 1) / second * 1e6:>8.2f} us"
 
 
 def _changed(answer):

@@ -46,7 +46,7 @@ struct MachineConfig {
 struct Vcpu {
     VcpuIndex index = 0;
     abi::VcpuPage* page = nullptr;
-    VcpuCounters* counters = nullptr;
+    Meter meter;
     Bus::Cursor cursor;
     VcpuRegisters registers;  // its timer: under the GIC's lock
     Random random;
@@ -68,10 +68,11 @@ public:
           firmware_(power_, memory_, static_cast<unsigned>(config.pages.size())) {
         stats_.magic = Stats::kMagic;
         stats_.vcpus = vcpus();
+        stats_.started = platform.now();
         for (VcpuIndex v = 0; v < vcpus(); ++v) {
             vcpu_[v].index = v;
             vcpu_[v].page = config.pages[v];
-            vcpu_[v].counters = &stats_.vcpu[v];
+            vcpu_[v].meter.attach(stats_.vcpu[v]);
             const std::uint64_t seed[4] = {random_.next(), random_.next(), random_.next(), random_.next()};
             vcpu_[v].random = Random({reinterpret_cast<const std::uint8_t*>(seed), sizeof seed}, random_.trusted());
         }
@@ -253,6 +254,7 @@ public:
         const bool timer = (page.cntv_ctl & 3) == 1 && (page.vtimer & 0x100) != 0;
         if (!pending && running()) {
             platform_.park(v.index, timer ? page.cntv_cval + page.cntvoff : abi::kForever);
+            v.page->left = platform_.now();
         }
         __atomic_fetch_and(&suspended_, ~b, __ATOMIC_SEQ_CST);
     }
@@ -454,6 +456,8 @@ private:
         page.vmpidr = 0x8000'0000u | v.index;
         page.vpidr = 0;
         page.loaded = abi::kGroupAll | abi::kGroupInterrupts;
+        page.left = page.away = 0;
+        v.meter.because(Cause::start);
     }
 
     LoadError load(bool ram_is_zero) {

@@ -33,8 +33,8 @@ public:
 
     // Until the vCPU is switched off or the machine stops.
     void run_guest() {
-        stop_ = false;
-        while (!stop_ && machine_.running()) {
+        stop_ = !machine_.running();
+        while (!stop_) {
             machine_.settle_interrupts(v_);
             step();
         }
@@ -46,11 +46,15 @@ public:
         if (result.error != abi::Error::none) [[unlikely]] {
             machine_.fail(v_.index, "a virtual processor cannot run");
             stop_ = true;
-        } else if (result.exit == abi::Exit::trap) [[likely]] {
+            return;
+        }
+        v_.meter.over(page_.away);
+        if (result.exit == abi::Exit::trap) [[likely]] {
             const Syndrome syndrome(page_.esr);
             kTraps[syndrome.ec()](*this, syndrome);
-        } else {  // settle_interrupts() does the work
-            ++(result.exit == abi::Exit::eoi ? v_.counters->eoi : v_.counters->kicked);
+        } else {  // settle_interrupts() does the work, unless the machine stops
+            stop_ = !machine_.running();
+            v_.meter.because(result.exit == abi::Exit::eoi ? Cause::eoi : Cause::kicked);
         }
     }
 
@@ -58,41 +62,38 @@ private:
     using Trap = void (*)(VcpuLoop&, Syndrome);
 
     static void undefined(VcpuLoop& l, Syndrome) {
-        ++l.v_.counters->undefined;
+        l.v_.meter.because(Cause::undefined);
         l.platform_.sync(l.v_.index, abi::kGroupEl1);
         inject_undefined(l.page_);
     }
 
     // WFI is the kernel's; a WFE or WFI that gets here is a hint.
     static void wait_hint(VcpuLoop& l, Syndrome) {
-        ++l.v_.counters->other;
+        l.v_.meter.because(Cause::hint);
         l.advance();
     }
 
     static void hypercall(VcpuLoop& l, Syndrome) {
-        ++l.v_.counters->hypercall;
+        l.v_.meter.because(Cause::call);
         l.firmware_call();
     }
     static void secure_call(VcpuLoop& l, Syndrome) {  // trapped before it was done, unlike HVC
-        ++l.v_.counters->hypercall;
+        l.v_.meter.because(Cause::call);
         l.advance();
         l.firmware_call();
     }
 
     static void system_register(VcpuLoop& l, Syndrome s) {
-        ++l.v_.counters->sysreg;
+        l.v_.meter.because(Cause::sysreg);
         const unsigned rt = s.sysreg_rt();
-        SysregAccess access{sysreg_of(l.page_.esr), s.is_read(), 0};
-        if (!access.read && rt != 31) {
-            access.value = l.page_.x[rt];
-        }
+        SysregAccess access{sysreg_of(l.page_.esr), s.is_read(), rt != 31 ? l.page_.x[rt] : 0};
         const SysregResult result = l.machine_.access_sysreg(l.v_, access);
         if (result == SysregResult::undefined) {
             undefined(l, s);
             return;
         }
         if (result == SysregResult::send_sgi) {
-            ++l.v_.counters->sgi;
+            l.v_.meter.count(Event::sgi);
             l.machine_.send_sgi(l.v_, access.value);
         }
         if (s.is_read() && rt != 31) {
@@ -102,7 +103,7 @@ private:
     }
 
     static void data_abort(VcpuLoop& l, Syndrome s) {
-        ++l.v_.counters->mmio;
+        l.v_.meter.because(Cause::mmio);
         if (!s.valid()) [[unlikely]] {
             l.abort_without_syndrome(s);
             return;
@@ -132,7 +133,7 @@ private:
     }
 
     static void instruction_abort(VcpuLoop& l, Syndrome s) {
-        ++l.v_.counters->aborted;
+        l.v_.meter.because(Cause::aborted);
         l.platform_.sync(l.v_.index, abi::kGroupEl1);
         inject_instruction_abort(l.page_, {l.page_.far}, s.on_table_walk() ? kFaultExternalOnWalk : kFaultExternal);
     }
@@ -165,7 +166,7 @@ private:
     }
 
     void abort_data(Gva at, bool write, unsigned status) {
-        ++v_.counters->aborted;
+        v_.meter.because(Cause::aborted);
         platform_.sync(v_.index, abi::kGroupEl1);
         inject_data_abort(page_, at, write, status);
     }
@@ -195,7 +196,7 @@ private:
             advance();
             return;
         }
-        ++v_.counters->mmio_decoded;
+        v_.meter.count(Event::decoded);
         platform_.sync(v_.index, abi::kGroupEl1);
         const std::optional<Ipa> at = walk_stage1(page_.el1, machine_.memory(), {page_.pc});
         std::uint32_t word = 0;

@@ -19,6 +19,7 @@ public:
     explicit ShadowFaults(ShadowVcpu<P>& vcpu) : c_(vcpu), page_(vcpu.page) {}
 
     void abort(Syndrome s, bool execute) {
+        c_.v.meter.because(Cause::filled);
         const bool maintains = !execute && s.cache_maintenance();
         const bool write = !execute && s.write() && !maintains;
         const Gva at = untagged(page_.el1, {page_.far});
@@ -44,6 +45,7 @@ public:
         Guard guard(c_.guest.lock, c_.platform, c_.v.index);
         const Translation t = translate(page_.el1, c_.machine.memory(), at);
         if (c_.at_el0() && t.fault == 0 && t.user && in_ram(t.at)) {
+            c_.v.meter.because(Cause::filled);
             (void)fill(t, at, false, t.read_only);
         }
     }
@@ -94,7 +96,7 @@ private:
     }
 
     void reflect(Gva at, bool execute, unsigned status) {
-        ++(status < 0x10 ? c_.v.counters->reflected : c_.v.counters->aborted);
+        c_.v.meter.because(status < 0x10 ? Cause::reflected : Cause::aborted);
         const bool lower = c_.at_el0();
         if (lower && status < 0x10 && !bit(at.value, 55)) {
             c_.eager = at.value;
@@ -209,8 +211,8 @@ private:
         for (unsigned attempt = 0; attempt < 2; ++attempt) {
             unsigned done = 0;
             const abi::Error error = c_.platform.fill(c_.v.index, n, done);
-            c_.v.counters->filled += done != 0 ? 1 : 0;
-            c_.v.counters->prefilled += done != 0 ? done - 1 : 0;
+            c_.v.meter.count(Event::fills, done != 0 ? 1 : 0);
+            c_.v.meter.count(Event::prefills, done != 0 ? done - 1 : 0);
             if (error == abi::Error::none || done != 0) {
                 return 0;
             }
@@ -249,8 +251,8 @@ private:
             c_.advance();
             return 0;
         }
-        ++c_.v.counters->mmio;
-        ++c_.v.counters->mmio_decoded;
+        c_.v.meter.because(Cause::mmio);
+        c_.v.meter.count(Event::decoded);
         std::uint32_t word = 0;
         if (!c_.fetch(word)) {
             return 0;

@@ -54,10 +54,13 @@ private:
         if (result.error != abi::Error::none) [[unlikely]] {
             c_.machine.fail(c_.v.index, "a virtual processor cannot run");
             c_.stop = true;
-        } else if (result.exit == abi::Exit::trap) [[likely]] {
+            return;
+        }
+        c_.v.meter.over(page_.away);
+        if (result.exit == abi::Exit::trap) [[likely]] {
             trap(Syndrome(page_.esr));
         } else {
-            ++c_.v.counters->kicked;
+            c_.v.meter.because(Cause::kicked);
             c_.attention = true;
         }
     }
@@ -97,6 +100,7 @@ private:
     // ---- traps
 
     void trap(Syndrome s) {
+        c_.v.meter.because(Cause::exception);
         switch (s.ec()) {
             case 0x00: unknown(); break;
             case 0x18: trapped_register(s); break;
@@ -104,7 +108,7 @@ private:
             case 0x24: faults_.abort(s, false); break;
             case 0x15: service_call(); break;
             case 0x01:  // WFE
-                ++c_.v.counters->other;
+                c_.v.meter.because(Cause::hint);
                 c_.advance();
                 break;
             case 0x22: case 0x26:
@@ -123,7 +127,7 @@ private:
         } else if (what == abi::kShadowReturn) {
             exception_return();
         } else if ((what & ~31u) == abi::kShadowTable0 || (what & ~31u) == abi::kShadowTable1) {
-            ++c_.v.counters->sysreg;
+            c_.v.meter.because(Cause::table);
             registers_.write_table((what & ~31u) == abi::kShadowTable1, number);
         } else if (what != abi::kShadowUnmasked) {
             inject_synchronous(page_, page_.esr);
@@ -142,7 +146,7 @@ private:
         } else if (word == 0xd69f'03e0) {
             exception_return();
         } else if ((word & 0xffe0'001f) == 0xd400'0002 || (word & 0xffe0'001f) == 0xd400'0003) {  // HVC, SMC
-            ++c_.v.counters->hypercall;
+            c_.v.meter.because(Cause::call);
             c_.advance();
             firmware_call();
         } else {
@@ -159,15 +163,24 @@ private:
     }
 
     void system_instruction(Sysreg r, bool read, unsigned rt) {
-        ++c_.v.counters->sysreg;
         switch (r.op0()) {
-            case 0: registers_.field(r); break;
-            case 1: maintenance_.execute(r, c_.get_register(rt)); break;
-            default: registers_.access(r, read, rt); break;
+            case 0:
+                c_.v.meter.because(Cause::field);
+                registers_.field(r);
+                break;
+            case 1:
+                c_.v.meter.because(Cause::cache);
+                maintenance_.execute(r, c_.get_register(rt));
+                break;
+            default:
+                c_.v.meter.because(Cause::sysreg);
+                registers_.access(r, read, rt);
+                break;
         }
     }
 
     void exception_return() {
+        c_.v.meter.because(Cause::eret);
         const std::uint64_t to = page_.el1.spsr_el1, mode = to & V::kModeBits;
         page_.pc = page_.el1.elr_el1;
         const bool known = mode == V::kModeEl0 || mode == V::kModeEl1t || mode == V::kModeEl1h;

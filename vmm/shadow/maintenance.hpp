@@ -43,7 +43,7 @@ public:
 
 private:
     void flush_translations(unsigned op2, std::uint64_t value) {
-        ++c_.v.counters->tlbi;
+        c_.v.meter.because(Cause::tlbi);
         c_.forget_fetch();
         const std::uint64_t page = sign_extend((value & 0xfff'ffff'ffff) << 12, 56);
         Guard guard(c_.guest.lock, c_.platform, c_.v.index);

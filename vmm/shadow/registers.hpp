@@ -42,7 +42,7 @@ public:
                 return;
             }
             if (result == SysregResult::send_sgi) {
-                ++c_.v.counters->sgi;
+                c_.v.meter.count(Event::sgi);
                 c_.machine.send_sgi(c_.v, access.value);
             }
             value = access.value;
@@ -116,6 +116,7 @@ private:
 
     void moved(Sysreg r) {
         c_.moved = true;
+        c_.v.meter.because(Cause::table);
         c_.forget_fetch();
         if (r != sysreg(3, 0, 2, 0, 0) && r != sysreg(3, 0, 2, 0, 1)) {  // what the tables mean has changed, too
             Guard guard(c_.guest.lock, c_.platform, c_.v.index);

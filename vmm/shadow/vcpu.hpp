@@ -76,7 +76,7 @@ public:
     }
     std::uint64_t get_register(unsigned rt) const { return rt == 31 ? 0 : page.x[rt]; }
     void undefined() {
-        ++v.counters->undefined;
+        v.meter.because(Cause::undefined);
         inject_undefined(page);
     }
 

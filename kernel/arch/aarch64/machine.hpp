@@ -37,9 +37,10 @@ inline bool preemption_pending() { return reg::ISR_EL1::read() & 0x1c0; }
 void idle(Cpu& cpu);  // returns after at least one interrupt was handled
 
 // Time
+inline Ticks counter() { return reg::CNTPCT_EL0::read(); }  // perhaps that of some instructions before
 inline Ticks now() {
     isb();
-    return reg::CNTPCT_EL0::read();
+    return counter();
 }
 inline void set_timer(Ticks deadline) {  // kForever: none
     if (deadline != abi::kForever) Regime::TimerCompare::write(deadline);

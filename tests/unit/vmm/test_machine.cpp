@@ -84,6 +84,11 @@ struct Running : Fixture {
         page.pc = kRam + 0x1000;
         return taken;
     }
+    // As of now: the last exit counts when it is over.
+    std::uint64_t exits(Cause cause) {
+        trap(0x16u << 26);
+        return machine->stats().vcpu[0][cause].exits;
+    }
     abi::VcpuPage& page;
     VcpuLoop<FakePlatform> loop;
 };
@@ -150,7 +155,7 @@ TEST_CASE("device accesses", "[machine]") {
     CHECK(r.page.x[6] == 0x50);
     r.access(0x080a'0000 + 0xffe8, 2, 6, false);
     CHECK(r.page.x[6] == 0x3b);
-    CHECK(r.machine->stats().vcpu[0].mmio == 11);
+    CHECK(r.exits(Cause::mmio) == 11);
 }
 
 TEST_CASE("accesses to nothing become aborts in the guest", "[machine][hostile]") {
@@ -202,7 +207,66 @@ TEST_CASE("accesses without a syndrome are decoded", "[machine]") {
     r.decoded(0xd503201f, 0x0900'0000);  // nop: the guest has rewritten it meanwhile
     CHECK((r.page.el1.esr_el1 & 0x3f) == 0x10);
     CHECK(r.took_exception());
-    CHECK(r.machine->stats().vcpu[0].mmio_decoded == 4);
+    CHECK(r.machine->stats().vcpu[0][Event::decoded] == 4);
+}
+
+TEST_CASE("an exit has one cause, and takes what the kernel says", "[machine]") {
+    Running r;
+    r.page.el1.vbar_el1 = 0x4000'4800;
+    const auto took = [&r](std::uint64_t ticks) { r.page.away = ticks; };
+    took(0);
+    r.access(0x0900'0018, 2, 1, false);
+    took(10);
+    r.access(0x0900'1000, 2, 1, false);  // nothing there: no device has answered
+    took(200);
+    r.trap((0x18u << 26) | (1u << 25) | sysreg(3, 3, 9, 12, 0).key | 1);  // a register that there is not
+    took(3000);
+    r.trap(0x01u << 26);
+    took(40000);
+    r.trap(0x16u << 26);
+    took(500000);
+    r.platform.kick(0, abi::vcpu::kKickExit);
+    r.loop.step();
+    took(6000000);
+    r.trap(0x16u << 26);
+    const VcpuCounters& c = r.machine->stats().vcpu[0];
+    const std::pair<Cause, std::uint64_t> expected[] = {{Cause::start, 0},     {Cause::mmio, 10},     {Cause::aborted, 200},
+                                                        {Cause::undefined, 3000}, {Cause::hint, 40000}, {Cause::call, 500000},
+                                                        {Cause::kicked, 6000000}};
+    std::uint64_t all = 0;
+    for (const CauseCounter& each : c.cause) {
+        all += each.exits;
+    }
+    CHECK(all == std::size(expected));
+    for (const auto& [cause, ticks] : expected) {
+        INFO(kCauses[static_cast<unsigned>(cause)].name);
+        CHECK(c[cause].exits == 1);
+        CHECK(c[cause].ticks == ticks);
+    }
+}
+
+TEST_CASE("the parts of a guest's time add up to all of it", "[machine][hostile]") {
+    const std::uint64_t most = ~std::uint64_t{0};
+    VcpuCounters c{};
+    c.cause[static_cast<unsigned>(Cause::mmio)] = {3, 30};
+    c.cause[static_cast<unsigned>(Cause::sysreg)] = {2, 5};
+    c.cause[static_cast<unsigned>(Cause::eret)] = {2, 7};
+    c.cause[static_cast<unsigned>(Cause::tlbi)] = {1, 100};
+    const Times times = times_of(c, 600, 1000);
+    CHECK(times.native == 600 - 142);
+    CHECK(times.part == std::array<std::uint64_t, 3>{12, 100, 30});
+    CHECK(times.suspended == 400);
+    // A VMM may write anything, and the processor time of a thread that runs is told later than the counters.
+    for (const std::uint64_t used : {std::uint64_t{0}, std::uint64_t{50}, std::uint64_t{600}, std::uint64_t{1001}, most}) {
+        for (const std::uint64_t ticks : {std::uint64_t{0}, std::uint64_t{570}, most}) {
+            c.cause[static_cast<unsigned>(Cause::call)].ticks = ticks;
+            for (const std::uint64_t wall : {std::uint64_t{0}, std::uint64_t{1000}, most}) {
+                const Times t = times_of(c, used, wall);
+                CHECK(t.native + t.part[0] + t.part[1] + t.part[2] + t.suspended == wall);
+                CHECK(std::max({t.native, t.part[0], t.part[1], t.part[2], t.suspended}) <= wall);
+            }
+        }
+    }
 }
 
 TEST_CASE("code that cannot be fetched is tried again, but not for ever", "[machine][hostile]") {
@@ -236,7 +300,7 @@ TEST_CASE("system registers", "[machine]") {
     CHECK(r.machine->handle_events() == 1'000'500);
     r.page.x[1] = std::uint64_t{1} << 40;
     r.trap(esr(sysreg(3, 0, 12, 11, 5), 1, false));
-    CHECK(r.machine->stats().vcpu[0].sgi == 1);
+    CHECK(r.machine->stats().vcpu[0][Event::sgi] == 1);
 }
 
 TEST_CASE("the console: lines at once, the rest soon, a stuck reader for a while only", "[machine][console]") {

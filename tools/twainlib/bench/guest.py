@@ -2,8 +2,9 @@
 # Copyright The Twain authors
 """What Linux pays for being a guest: the same kernel and initrd natively in QEMU, with EL2, and without it. Virtual time is
 instructions (`-icount`), so a ratio of times is a ratio of instructions. Beside them, how often an operation leaves the
-guest for its VMM."""
+guest for its VMM, and what its time goes to (docs/stat.md)."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from .. import linuxguest
@@ -46,6 +47,7 @@ OPERATIONS = (
 BOOT = Operation("boot", "boot, until the first process", 1, 2.0)
 ALL = (*OPERATIONS, BOOT)
 SYSTEMS = ("el2", "el1", "naive")  # naive: without EL2, by trapping every privileged instruction
+PARTS = {"native": "the guest's own", "cpu": "CPU", "memory": "memory", "io": "I/O"}
 
 
 def _measures():
@@ -55,6 +57,9 @@ def _measures():
     yield from (Measure(f"naive_{o.key}", f"{o.title}: without EL2, naively, to native", None, unit="ratio") for o in ALL)
     for name in SYSTEMS:
         yield from (Measure(f"{name}_{o.key}_exits", f"{o.title}: exits to the VMM", None, unit="count") for o in ALL)
+        yield from (Measure(f"{name}_{o.key}_{part}", f"{o.title}: {title}, to native", None, unit="ratio")
+                    for o in ALL for part, title in PARTS.items())
+        yield Measure(f"{name}_boot_suspended", "boot: not running, to native", None, unit="ratio")
     yield Measure("el1_nothing_traps", "traps of a do-nothing program, without EL2", 143, unit="count")
     yield Measure("el1_boot_traps", "traps of a boot, without EL2", 150_000, unit="count")
 
@@ -66,6 +71,7 @@ class Counts:
     instructions: dict
     exits: dict  # to the VMM
     traps: dict  # all that leave the guest
+    parts: dict  # what its time goes to: instructions of each part
 
 
 def measure(directory):
@@ -79,6 +85,8 @@ def measure(directory):
         for operation in ALL:
             values[f"{name}_{operation.key}"] = round(counts.instructions[operation.key] / native.instructions[operation.key], 3)
             values[f"{name}_{operation.key}_exits"] = round(max(counts.exits[operation.key], 0.0), 1)
+            for part, count in counts.parts[operation.key].items():
+                values[f"{name}_{operation.key}_{part}"] = round(max(count, 0.0) / native.instructions[operation.key], 3)
     values["el1_nothing_traps"] = round(counts.traps["fork_exec"])
     values["el1_boot_traps"] = counts.traps["boot"]
     return values
@@ -94,33 +102,37 @@ def make_guest(directory):
 def run(line, operations=OPERATIONS):
     """Has a guest do the operations; returns Counts."""
     began, idle = line.wait_for(r"bench READY (\d+) (\d+)", LIMIT).groups()
-    before = _exits(line)
-    counts = Counts({"boot": int(began) * TICK - int(idle)}, {"boot": before[1]}, {"boot": before[0]})
+    before = _count(line)
+    counts = Counts({"boot": int(began) * TICK - int(idle)}, {"boot": before["exits_vmm"]}, {"boot": before["exits"]},
+                    {"boot": {part: before[part] * TICK for part in (*PARTS, "suspended")}})
     line.ask("files 1", r"files 1 \d+", LIMIT)
-    before = _exits(line)
+    before = _count(line)
     for operation in operations:
         n = operation.count
         rounds = (n, n, 2 * n) if n > 1 else (1,)
-        ticks, exits = 0, []
+        ticks, counted = 0, []
         for count in rounds:
             ticks += int(line.ask(f"{operation.key} {count}", rf"{operation.key} {count} (\d+)", LIMIT)[1])
-            after = _exits(line)
-            exits.append([now - then for then, now in zip(before, after)])
+            after = _count(line)
+            counted.append(Counter({key: after[key] - before[key] for key in after}))
             before = after
         counts.instructions[operation.key] = ticks * TICK / sum(rounds)
         # What preparing costs is in every round: the difference to the double round is the operation's.
-        short = exits[-2] if len(rounds) > 1 else (0, 0)
-        counts.traps[operation.key], counts.exits[operation.key] = ((b - a) / n for a, b in zip(short, exits[-1]))
+        short = counted[-2] if len(rounds) > 1 else Counter()
+        each = {key: (count - short[key]) / n for key, count in counted[-1].items()}
+        counts.traps[operation.key], counts.exits[operation.key] = each.get("exits", 0), each.get("exits_vmm", 0)
+        counts.parts[operation.key] = {part: each.get(part, 0) * TICK for part in PARTS}
     line.type("off\n")
     return counts
 
 
-def _exits(line):
-    """(all, to the VMM) since the guest began."""
-    if not line.tag:
-        return (0, 0)
-    vcpus = line.session.ask("stat", LIMIT)["vcpus"]
-    return tuple(sum(vcpu[key] for vcpu in vcpus) for key in ("exits", "exits_vmm"))
+def _count(line):
+    """Exits and times since the guest began; nothing for one that is none."""
+    count = Counter()
+    for guest in line.session.ask("stat", LIMIT)["guests"] if line.tag else ():
+        for vcpu in guest["vcpus"]:
+            count.update({"exits": vcpu["exits"], "exits_vmm": vcpu["exits_vmm"], **vcpu["time"]})
+    return count
 
 
 def text(figures):
@@ -131,6 +143,14 @@ def text(figures):
         exits = " | ".join(f"{figures[f'{name}_{o.key}_exits'].value:.1f}" for name in SYSTEMS)
         lines.append(f"| {o.title} | {value['native']} | {value['el2']:.3f} | {value['el1']:.2f} | {o.el1 or ''} | "
                      f"{value['naive']:.2f} | {exits} |")
+    for name, title in (("el2", "EL2"), ("el1", "EL1")):
+        lines += ["", f"| what the time goes to, {title} | in all | {' | '.join(PARTS.values())} | suspended |",
+                  f"|---|---:|{'---:|' * len(PARTS)}---:|"]
+        for o in ALL:
+            parts = " | ".join(f"{figures[f'{name}_{o.key}_{part}'].value:.3f}" for part in PARTS)
+            suspended = figures.get(f"{name}_{o.key}_suspended")
+            lines.append(f"| {o.title} | {figures[f'{name}_{o.key}'].value:.3f} | {parts} | "
+                         f"{f'{suspended.value:.3f}' if suspended else ''} |")
     rest = [figures["el1_nothing_traps"], figures["el1_boot_traps"]]
     lines += ["", "| what | key | value | aim |", "|---|---|---:|---:|"]
     lines += [f"| {f.measure.title} | `{f.measure.key}` | {f.value} | {f.measure.aim} |" for f in rest]

@@ -82,7 +82,7 @@ def _boot(directory):
 
 def _settled(session):
     """The exits, once two answers agree in those to the VMM; interrupts go on, as the questions themselves are some."""
-    first, second = (session.ask("stat", counter.LIMIT)["vcpus"][0] for _ in range(2))
+    first, second = (session.ask("stat", counter.LIMIT)["guests"][0]["vcpus"][0] for _ in range(2))
     return first["exits_vmm"] == second["exits_vmm"] and {"guest_boot_exits": first["exits"], "guest_boot_exits_vmm": first["exits_vmm"]}
 
 

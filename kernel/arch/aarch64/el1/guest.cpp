@@ -197,9 +197,10 @@ void to_host(Cpu& cpu) {
     cpu.frame = &cpu.current->frame;
 }
 
-void exit_to_vmm(Cpu& cpu, u64 tag) {
+void exit_to_vmm(Cpu& cpu, u64 tag, Ticks left = machine::counter()) {
     Thread& thread = *cpu.current;
     VcpuPage& page = *thread.vcpu->page;
+    page.left = left;
     page.exit_reason = static_cast<u32>(tag);
     ++page.exits_vmm;
     to_host(cpu);
@@ -208,7 +209,7 @@ void exit_to_vmm(Cpu& cpu, u64 tag) {
     machine::activate(cpu, *thread.space);
     fpu_offer(cpu, thread.fpu);
 }
-void exit_to_vmm(Cpu& cpu, abi::Exit reason) { exit_to_vmm(cpu, static_cast<u64>(reason)); }
+void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) { exit_to_vmm(cpu, static_cast<u64>(reason), left); }
 
 bool posted(const VcpuPage& page) {
     return (__atomic_load_n(&page.posted, __ATOMIC_RELAXED) | __atomic_load_n(&page.recalled, __ATOMIC_RELAXED)) != 0;
@@ -254,6 +255,7 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     if (vcpu.kick) [[unlikely]] {
         vcpu.kick = 0;
         page.exit_reason = static_cast<u32>(abi::Exit::kicked);
+        note_refusal(page);
         disarm(cpu, thread);
         guest_finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
         machine::activate(cpu, *thread.space);
@@ -279,12 +281,14 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     fpu_offer(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
     cpu.guest_mode = 1;
     cpu.frame = reinterpret_cast<Frame*>(layout::kWindows + cpu.id * layout::kWindowBytes);
-    if (!prepare(cpu, vcpu)) exit_to_vmm(cpu, Status(Error::bad_arg).tag());
+    if (!prepare(cpu, vcpu)) return exit_to_vmm(cpu, Status(Error::bad_arg).tag());
+    note_entry(cpu, page);
 }
 
 void guest_leave(Cpu& cpu) { to_host(cpu); }
 
 void guest_trap(Cpu& cpu, u64 syndrome) {
+    const Ticks left = machine::counter();
     Vcpu& vcpu = *cpu.current->vcpu;
     VcpuPage& page = *vcpu.page;
     ++page.exits;
@@ -299,7 +303,7 @@ void guest_trap(Cpu& cpu, u64 syndrome) {
     }
     page.esr = syndrome;
     page.far = Regime::Far::read();
-    exit_to_vmm(cpu, abi::Exit::trap);
+    exit_to_vmm(cpu, abi::Exit::trap, left);
 }
 
 void guest_timer_interrupt(Cpu&) { reg::CNTV_CTL_EL0::write(0); }

@@ -237,12 +237,12 @@ bool interrupts_changed(const Vcpu& vcpu) {
 // ---- leaving
 
 // The core goes from guest to process. PC, PSTATE and general registers are in the page already.
-void to_host(Cpu& cpu) {
-    guest_registers_out(cpu.current->vcpu->page->el1);
+void to_host(Cpu& cpu, Thread& thread, VcpuPage& page) {
+    guest_registers_out(page.el1);
     reg::HCR_EL2::write(kHcrHost);
-    reg::TPIDR_EL0::write(cpu.current->thread_pointer);
+    reg::TPIDR_EL0::write(thread.thread_pointer);
     cpu.guest_mode = 0;
-    cpu.frame = &cpu.current->frame;
+    cpu.frame = &thread.frame;
 }
 
 struct SavedLists {
@@ -264,10 +264,11 @@ void show_interrupts(Cpu& cpu, Vcpu& vcpu) {
     tell_retired(vcpu);
 }
 
-void exit_to_vmm(Cpu& cpu, abi::Exit reason) {
+void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
     Thread& thread = *cpu.current;
     Vcpu& vcpu = *thread.vcpu;
     VcpuPage& page = *vcpu.page;
+    page.left = left;
     page.exit_reason = static_cast<u32>(reason);
     ++page.exits_vmm;
     if (vcpu.virqs.any_listed()) {
@@ -278,7 +279,7 @@ void exit_to_vmm(Cpu& cpu, abi::Exit reason) {
     } else if (page.pending | page.active) {
         page.pending = page.active = 0;
     }
-    to_host(cpu);
+    to_host(cpu, thread, page);
     guest_finish(cpu, thread, static_cast<u64>(reason));
     machine::activate(cpu, *thread.space);
     fpu_offer(cpu, thread.fpu);
@@ -317,6 +318,7 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     if (vcpu.kick) [[unlikely]] {
         vcpu.kick = 0;
         page.exit_reason = static_cast<u32>(abi::Exit::kicked);
+        note_refusal(page);
         show_interrupts(cpu, vcpu);
         guest_finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
         machine::activate(cpu, *thread.space);
@@ -342,11 +344,13 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     Regime::Elr::write(page.pc);
     cpu.guest_mode = 1;
     cpu.frame = reinterpret_cast<Frame*>(&page);
+    note_entry(cpu, page);
 }
 
-void guest_leave(Cpu& cpu) { to_host(cpu); }
+void guest_leave(Cpu& cpu) { to_host(cpu, *cpu.current, *cpu.current->vcpu->page); }
 
 void guest_trap(Cpu& cpu, u64 syndrome) {
+    const Ticks left = machine::counter();
     VcpuPage& page = *cpu.current->vcpu->page;
     ++page.exits;
     const u64 ec = syndrome >> 26 & 0x3f;
@@ -360,7 +364,7 @@ void guest_trap(Cpu& cpu, u64 syndrome) {
         page.far = far;
         page.ipa = (reg::HPFAR_EL2::read() & 0xfff'ffff'fff0) << 8 | (far & 0xfff);
     }
-    exit_to_vmm(cpu, abi::Exit::trap);
+    exit_to_vmm(cpu, abi::Exit::trap, left);
 }
 
 void guest_timer_interrupt(Cpu& cpu) {
