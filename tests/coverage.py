@@ -59,7 +59,8 @@ TABLE = {
     "signal": Entry("bad_slot bad_type rights", "bits_gather wakes unbadged_is_one remote from_all_cores"),
     "vcpu_run": Entry(
         "bad_slot bad_type rights busy cancelled bad_arg",
-        "hvc smc registers_go_in counts_exits mmio_load mmio_store fetch_abort trapped_registers set_way_traps unknown_hvc "
+        "hvc smc registers_go_in counts_exits says_when_it_was_left says_how_long_it_was_away mmio_load mmio_store fetch_abort "
+        "trapped_registers set_way_traps unknown_hvc "
         "pstate_sanitized pstate_kept wfi_ends_by_timer wfi_counts timer_in_the_past sleeps_in_wfi busy_while_it_sleeps two_guests "
         "timer_of_unloaded_vcpu again_after_stop fp_registers_apart hostile_el1_registers hostile_mdscr hostile_has_its_own "
         "hostile_offset moves_between_cores page_goes_meanwhile shadow"),
