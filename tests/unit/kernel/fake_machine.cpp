@@ -107,6 +107,7 @@ bool preemption_pending() { return machine_state.preempt && machine_state.preemp
 void idle(Cpu&) { throw fake::Idle{}; }
 
 Ticks now() { return machine_state.clock; }
+Ticks counter() { return now(); }
 void set_timer(Ticks deadline) { machine_state.timer[machine_state.core] = deadline; }
 Ticks ticks_per_second() { return 62'500'000; }
 Ticks ns_to_ticks(u64 ns) { return ns / 16; }

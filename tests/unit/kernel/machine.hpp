@@ -48,6 +48,7 @@ void idle(Cpu& cpu);
 
 // Time
 Ticks now();
+Ticks counter();
 void set_timer(Ticks deadline);
 Ticks ticks_per_second();
 Ticks ns_to_ticks(u64 ns);
