@@ -15,13 +15,16 @@ enum class ExceptionClass : std::uint8_t {
     unknown = 0x00,
     wfx = 0x01,
     simd_fp = 0x07,
+    svc64 = 0x15,
     hvc64 = 0x16,
     smc64 = 0x17,
     sysreg = 0x18,
     instruction_abort_lower = 0x20,
     instruction_abort_same = 0x21,
+    pc_alignment = 0x22,
     data_abort_lower = 0x24,
     data_abort_same = 0x25,
+    sp_alignment = 0x26,
 };
 inline constexpr unsigned kExceptionClasses = 64;
 

@@ -30,7 +30,8 @@ static_assert(offsetof(abi::VcpuPage, exits_wfi) - offsetof(abi::VcpuPage, exits
 Index vcpu_object(const tables::Process& vmm, unsigned vcpu, std::string_view what) {
     for (const tables::Capability& each : vmm.capabilities) {
         std::string_view name{each.name};
-        if (name.starts_with("vcpu") && name.size() > 5 && name[4] == static_cast<char>('0' + vcpu) && name.substr(5) == what) {
+        if (name.starts_with("vcpu") && name.size() > 5 && name[4] == static_cast<char>('0' + vcpu) &&
+            name.substr(5) == what) {
             return each.object;
         }
     }
@@ -231,7 +232,8 @@ bool Supervisor::look(Index object, std::uint64_t offset, T& copy) {
 }
 
 // The VMM's counters first, then the kernel's, then the clock: what is a part of another is not more than that.
-void Supervisor::stat_vcpu(Line& line, const tables::Process& vmm, Index stats, unsigned number, std::uint64_t started) {
+void Supervisor::stat_vcpu(Line& line, const tables::Process& vmm, Index stats, unsigned number,
+                           std::uint64_t started) {
     vmm::VcpuCounters counters{};
     VcpuExits exits{};
     (void)look(stats, sizeof(vmm::StatsHead) + number * sizeof counters, counters);
@@ -277,8 +279,8 @@ void Supervisor::stat_guests(Line& line) {
     for (const tables::Process& process : builder_.system().processes) {
         for (const tables::Map& map : process.maps) {
             vmm::StatsHead head;
-            if (std::string_view(map.name) != "stats" || !look(map.object, 0, head) || head.magic != vmm::StatsHead::kMagic ||
-                head.vcpus > vmm::kMaxVcpus) {
+            if (std::string_view(map.name) != "stats" || !look(map.object, 0, head) ||
+                head.magic != vmm::StatsHead::kMagic || head.vcpus > vmm::kMaxVcpus) {
                 continue;
             }
             line.begin_object();

@@ -17,8 +17,24 @@
 namespace twain::vmm {
 
 enum class Cause : unsigned {
-    start, call, sysreg, hint, undefined, eoi, kicked, mmio, aborted,           // with EL2 and without
-    field, eret, exception, table, filled, reflected, tlbi, cache,              // only without
+    start,
+    call,
+    sysreg,
+    hint,
+    undefined,
+    eoi,
+    kicked,
+    mmio,
+    aborted,
+    // only without EL2:
+    field,
+    eret,
+    exception,
+    table,
+    filled,
+    reflected,
+    tlbi,
+    cache,
 };
 // What the time of a guest goes to, besides its own instructions.
 enum class Part : unsigned { cpu, memory, io };
@@ -28,12 +44,12 @@ struct CauseName {
     Part part;
 };
 inline constexpr std::array kCauses = {
-    CauseName{"start", Part::cpu},      CauseName{"call", Part::cpu},         CauseName{"sysreg", Part::cpu},
-    CauseName{"hint", Part::cpu},       CauseName{"undefined", Part::cpu},    CauseName{"eoi", Part::cpu},
-    CauseName{"kicked", Part::cpu},     CauseName{"mmio", Part::io},          CauseName{"aborted", Part::memory},
-    CauseName{"field", Part::cpu},      CauseName{"eret", Part::cpu},         CauseName{"exception", Part::cpu},
-    CauseName{"table", Part::memory},   CauseName{"filled", Part::memory},    CauseName{"reflected", Part::memory},
-    CauseName{"tlbi", Part::memory},    CauseName{"cache", Part::memory},
+    CauseName{"start", Part::cpu},    CauseName{"call", Part::cpu},      CauseName{"sysreg", Part::cpu},
+    CauseName{"hint", Part::cpu},     CauseName{"undefined", Part::cpu}, CauseName{"eoi", Part::cpu},
+    CauseName{"kicked", Part::cpu},   CauseName{"mmio", Part::io},       CauseName{"aborted", Part::memory},
+    CauseName{"field", Part::cpu},    CauseName{"eret", Part::cpu},      CauseName{"exception", Part::cpu},
+    CauseName{"table", Part::memory}, CauseName{"filled", Part::memory}, CauseName{"reflected", Part::memory},
+    CauseName{"tlbi", Part::memory},  CauseName{"cache", Part::memory},
 };
 inline constexpr std::array<std::string_view, 3> kParts = {"cpu", "memory", "io"};
 

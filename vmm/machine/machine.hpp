@@ -240,6 +240,19 @@ public:
         return result;
     }
 
+    // What a vCPU's firmware call asks for. True: the vCPU is off, its thread leaves the guest.
+    bool obey(Vcpu& v, const Firmware::Outcome& outcome) {
+        switch (outcome.action) {
+            case Firmware::Action::none:
+            case Firmware::Action::stop_vcpu: break;
+            case Firmware::Action::start_vcpu: wake(outcome.target); break;
+            case Firmware::Action::suspend: suspend(v); break;
+            case Firmware::Action::power_off: round_up(MachineState::stopping); break;
+            case Firmware::Action::reset: round_up(MachineState::resetting); break;
+        }
+        return outcome.action == Firmware::Action::stop_vcpu;
+    }
+
     // CPU_SUSPEND: until an interrupt may be there for the vCPU.
     void suspend(Vcpu& v) {
         platform_.sync(v.index, abi::kGroupTimer);

@@ -155,13 +155,8 @@ private:
 
     void firmware_call() {
         const Firmware::Outcome outcome = machine_.firmware().call(page_, v_.random);
-        switch (outcome.action) {
-            case Firmware::Action::none: break;
-            case Firmware::Action::start_vcpu: machine_.wake(outcome.target); break;
-            case Firmware::Action::stop_vcpu: stop_ = true; break;
-            case Firmware::Action::suspend: machine_.suspend(v_); break;
-            case Firmware::Action::power_off: machine_.round_up(MachineState::stopping); break;
-            case Firmware::Action::reset: machine_.round_up(MachineState::resetting); break;
+        if (outcome.action != Firmware::Action::none) {
+            stop_ = machine_.obey(v_, outcome);
         }
     }
 

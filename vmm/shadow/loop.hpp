@@ -101,17 +101,18 @@ private:
 
     void trap(Syndrome s) {
         c_.v.meter.because(Cause::exception);
-        switch (s.ec()) {
-            case 0x00: unknown(); break;
-            case 0x18: trapped_register(s); break;
-            case 0x20: faults_.abort(s, true); break;
-            case 0x24: faults_.abort(s, false); break;
-            case 0x15: service_call(); break;
-            case 0x01:  // WFE
+        switch (static_cast<ExceptionClass>(s.ec())) {
+            case ExceptionClass::unknown: unknown(); break;
+            case ExceptionClass::sysreg: trapped_register(s); break;
+            case ExceptionClass::instruction_abort_lower: faults_.abort(s, true); break;
+            case ExceptionClass::data_abort_lower: faults_.abort(s, false); break;
+            case ExceptionClass::svc64: service_call(); break;
+            case ExceptionClass::wfx:  // WFE
                 c_.v.meter.because(Cause::hint);
                 c_.advance();
                 break;
-            case 0x22: case 0x26:
+            case ExceptionClass::pc_alignment:
+            case ExceptionClass::sp_alignment:
                 page_.el1.far_el1 = page_.far;
                 inject_synchronous(page_, page_.esr);
                 break;
@@ -121,26 +122,30 @@ private:
 
     // SVC of virtual EL1: from rewritten text, or its own.
     void service_call() {
-        const unsigned what = page_.esr & 0xffff, number = what & 31;
-        if (c_.at_el0()) {
-            inject_synchronous(page_, page_.esr);
-        } else if (what == abi::kShadowReturn) {
-            exception_return();
-        } else if ((what & ~31u) == abi::kShadowTable0 || (what & ~31u) == abi::kShadowTable1) {
-            c_.v.meter.because(Cause::table);
-            registers_.write_table((what & ~31u) == abi::kShadowTable1, number);
-        } else if (what != abi::kShadowUnmasked) {
-            inject_synchronous(page_, page_.esr);
+        const unsigned what = page_.esr & 0xffff, kind = what & ~31u;
+        if (!c_.at_el0()) {
+            if (what == abi::kShadowReturn) {
+                exception_return();
+                return;
+            }
+            if (kind == abi::kShadowTable0 || kind == abi::kShadowTable1) {
+                c_.v.meter.because(Cause::table);
+                registers_.write_table(kind == abi::kShadowTable1, what & 31);
+                return;
+            }
+            if (what == abi::kShadowUnmasked) {
+                return;
+            }
         }
+        inject_synchronous(page_, page_.esr);
     }
 
     void unknown() {
         std::uint32_t word = 0;
-        if (c_.at_el0()) {
-            c_.undefined();
-        } else if (!c_.fetch(word)) {
+        if (!c_.at_el0() && !c_.fetch(word)) {
             return;  // the guest will fault by itself
-        } else if ((word & 0xffc0'0000) == 0xd500'0000) {
+        }
+        if ((word & 0xffc0'0000) == 0xd500'0000) {
             system_instruction(sysreg(bits(word, 20, 19), bits(word, 18, 16), bits(word, 15, 12), bits(word, 11, 8), bits(word, 7, 5)),
                                bit(word, 21), bits(word, 4, 0));
         } else if (word == 0xd69f'03e0) {
@@ -148,8 +153,8 @@ private:
         } else if ((word & 0xffe0'001f) == 0xd400'0002 || (word & 0xffe0'001f) == 0xd400'0003) {  // HVC, SMC
             c_.v.meter.because(Cause::call);
             c_.advance();
-            firmware_call();
-        } else {
+            c_.stop = c_.machine.obey(c_.v, c_.machine.firmware().call(page_, c_.v.random));
+        } else {  // UDF, and everything at virtual EL0
             c_.undefined();
         }
     }
@@ -187,18 +192,6 @@ private:
         page_.pstate = (to & (V::kFlags | V::kMasks)) | (known ? mode : V::kModeEl1h);
         if (c_.eager != V::kNowhere && c_.at_el0()) {
             faults_.fill_eagerly();
-        }
-    }
-
-    void firmware_call() {
-        const Firmware::Outcome outcome = c_.machine.firmware().call(page_, c_.v.random);
-        switch (outcome.action) {
-            case Firmware::Action::none: break;
-            case Firmware::Action::start_vcpu: c_.machine.wake(outcome.target); break;
-            case Firmware::Action::stop_vcpu: c_.stop = true; break;
-            case Firmware::Action::suspend: c_.machine.suspend(c_.v); break;
-            case Firmware::Action::power_off: c_.machine.round_up(MachineState::stopping); break;
-            case Firmware::Action::reset: c_.machine.round_up(MachineState::resetting); break;
         }
     }
 
