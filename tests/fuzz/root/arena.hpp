@@ -29,6 +29,8 @@ inline constexpr Slot kArenaSpace = kFirst, kArena = kFirst + 1, kArenaSystem = 
                       kArenaShared = kArenaPool + kPools, kArenaThread = kArenaShared + kShared,
                       kArenaSched = kArenaThread + kLent;
 inline constexpr unsigned kFixed = 3 + kPools + kShared + 2 * kLent;
+// Slots that hostile values of arguments name (kHostile and bad_slot() of call.cpp).
+inline constexpr Slot kFarSlots[] = {1, 0xfff, 0x1000, abi::cspace::kSlots - 1};
 // The arena once more, where no random call reaches: the lent one may be gone, or another.
 inline constexpr Slot kEye = kFirst + kSlots + 8;
 inline constexpr sys::CSpace kInside{kEye};
@@ -57,7 +59,6 @@ void scribble(Random& random);
 // Everything that can be learned of the arena from inside, but for threads that nobody has stopped.
 struct Picture {
     u64 slot[kSlots];  // what it holds, and the state of that, as a hash
-    bool operator==(const Picture&) const = default;
 };
 Picture take_picture();
 

@@ -139,6 +139,7 @@ void revive(Worker& worker) {
     (void)kSelf.remove(kWorkerSched + n);
     need(kObjects.create_thread(thread.slot));
     worker.thread = thread;
+    worker.object = kSelf.inspect(thread.slot)->object;
     worker.sched = make_sched(kWorkerSched + n, 30 + n % 4, n % core_count);
     need(thread.configure(kOutside, kSpace, {}, worker.sched, {}));
     need(thread.start(rt::thread_entry(), worker.stack_top(), worker.entry_argument()));

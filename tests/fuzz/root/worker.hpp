@@ -23,6 +23,7 @@ public:
 
     sys::Thread thread;  // the supervisor's capabilities
     sys::Sched sched;
+    u64 object = 0;  // the thread's id
     u64 seen = 0;  // calls when the supervisor looked last
     unsigned idle = 0;
 
@@ -44,6 +45,7 @@ private:
     static void run(void* self);
     void one();
     void quieten();
+    bool same(const Picture& before, const Picture& after, bool but_for_pools);
     void checked();
     void complain(const char* what, const sys::Regs& regs);
 
