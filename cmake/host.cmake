@@ -84,11 +84,10 @@ set_target_properties(fdt PROPERTIES IMPORTED_LOCATION "${host_fdt}")
 target_include_directories(fdt SYSTEM INTERFACE ${TWAIN_PACKAGES_host}/usr/include)
 
 # What the host tests are built to show, each in a build directory (a preset) of its own: errors of memory and undefined
-# behaviour; which branches they take; races between threads.
+# behaviour; which branches they take.
 setting(TWAIN_SHOW memory)
 set(show_memory -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
 set(show_branches -O0 --coverage)
-set(show_races -O1 -fno-omit-frame-pointer -fsanitize=thread)
 set(TWAIN_HOST_SHOWS ${show_${TWAIN_SHOW}})
 set(TWAIN_HOST_FLAGS -Wall -Wextra -Wconversion -Werror -g ${TWAIN_HOST_SHOWS})
 

@@ -113,7 +113,8 @@ void sys_invoke(Cpu& cpu) {
         return;
     }
     Status status;
-    if (may_be_light(slot->type()) && light(cpu, self, slot->load(), method, status)) {
+    const Capability cap = slot->load();
+    if (may_be_light(cap.type()) && light(cpu, self, cap, method, status)) {
         finish(cpu, self, method, status);
         return;
     }

@@ -154,7 +154,7 @@ Status write_registers(Invocation& call, Thread& thread) {
 }
 
 void describe(Invocation& call, const Thread& thread) {
-    call.result(2, static_cast<u64>(thread.state));
+    call.result(2, static_cast<u64>(State{thread.state}));
     call.result(3, static_cast<u64>(thread.fault));
     call.result(4, thread.fault_address);
     call.result(5, thread.frame.pc);

@@ -17,9 +17,9 @@ class Thread;
 class Endpoint : public Object {
 public:
     static constexpr Type kType = Type::endpoint;
-    Queue<Thread> waiting;   // callers, or receivers
+    Queue<Thread> waiting;  // callers, or receivers
     CpuId core;
-    u32 receivers;           // what `waiting` holds: 1 receivers, 0 callers
+    u32 receivers;  // what `waiting` holds: 1 receivers, 0 callers
 };
 
 // The right to answer one caller later. Several cores may try to put a caller in, or to answer it, at the same time.
@@ -50,7 +50,7 @@ class Notification : public Object, public TimerOf<Timer::Kind::notification> {
 public:
     static constexpr Type kType = Type::notification;
     u64 bits;
-    Thread* waiter;  // bound to it, or waiting for it now
+    Shared<Thread*> waiter;  // bound to it, or waiting for it now
     u64 timer_badge;
     u32 timer_owner;  // 0: its timer is not set; else the core plus one that has it in its queue, and alone may touch it
 };

@@ -88,7 +88,7 @@ void give_back(Cpu& cpu, Thread& caller) {
     }
     Thread* user = sched->user;
     if (user && user->active == sched) {
-        const bool queued = user->linked() && user->runnable();
+        const bool queued = user->runnable() && user->linked();
         if (queued) remove_ready(cpu, *user);
         user->active = own_time(*user);
         if (queued) make_ready(cpu, *user);
@@ -183,8 +183,8 @@ namespace {
 
 // Binds caller and server to each other and hands the message over. On one core it lends time too.
 void begin_service(Cpu& cpu, Thread& caller, Thread& server, const StructureLock* lock) {
-    __atomic_store_n(&caller.server, &server, __ATOMIC_RELEASE);
-    __atomic_store_n(&caller.endpoint, nullptr, __ATOMIC_RELEASE);  // always one of the two says which core it is at
+    caller.server.release(&server);
+    caller.endpoint.release(nullptr);  // always one of the two says which core it is at
     server.caller = &caller;
     if (caller.core == cpu.id) lend(caller, server);
     deliver(caller, server, lock);
@@ -295,8 +295,7 @@ void wake_with_bits(Cpu& cpu, Thread& thread) {
 }
 
 bool waits_for_bits(const Thread& thread) {
-    State state;
-    __atomic_load(&thread.state, &state, __ATOMIC_ACQUIRE);
+    const State state = thread.state.acquire();
     return (state == State::receiving && thread.sched) || (state == State::waiting && !thread.vcpu);
 }
 
@@ -447,9 +446,7 @@ void wait_endpoint(Cpu& cpu, Thread& self, const StructureLock* lock) {
 void sleep_on(Cpu& cpu, Notification& note) {
     Thread& self = *cpu.current;
     const Ticks deadline = self.frame.x[1];
-    Thread* nobody = nullptr;
-    if (note.waiter != &self && (self.bound || !__atomic_compare_exchange_n(&note.waiter, &nobody, &self, false,
-                                                                            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))) {
+    if (note.waiter != &self && (self.bound || !note.waiter.replace(nullptr, &self))) {
         self.set_result(error_tag(Error::busy, 0));  // somebody else waits, or this thread is bound elsewhere
         return;
     }
@@ -500,7 +497,7 @@ void post_mail(Thread& thread) {
 }
 
 void wake_waiter(Cpu& cpu, Notification& note) {
-    Thread* waiter = __atomic_load_n(&note.waiter, __ATOMIC_ACQUIRE);
+    Thread* waiter = note.waiter.acquire();
     if (!waiter || !waits_for_bits(*waiter)) return;
     if (waiter->core == cpu.id) {
         wake_with_bits(cpu, *waiter);
@@ -584,7 +581,7 @@ Status capture(Cpu& cpu, Reply& reply, Thread& self) {
     give_back(cpu, *caller);
     self.caller = nullptr;
     caller->server = nullptr;
-    caller->reply = &reply;
+    caller->reply.release(&reply);
     reply.put(*caller);
     return {};
 }

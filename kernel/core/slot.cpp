@@ -18,13 +18,13 @@ void Slot::fill(Slot* parent, u64 head, u64 badge, bool owner) {
     } else {
         link(nullptr, nullptr, 0, owner);
     }
-    badge_ = badge;
+    __atomic_store_n(&badge_, badge, __ATOMIC_RELAXED);
     __atomic_store_n(&head_, head, __ATOMIC_RELEASE);
 }
 
 void Slot::fill_sibling(Slot& fresh, u64 head, u64 badge) {
     fresh.link(this, next(), depth(), true);
-    fresh.badge_ = badge;
+    __atomic_store_n(&fresh.badge_, badge, __ATOMIC_RELAXED);
     __atomic_store_n(&fresh.head_, head, __ATOMIC_RELEASE);
 }
 
@@ -36,7 +36,6 @@ void Slot::clear() {
     if (after) after->prev_ = packed(before);
     next_ &= kHomeBits;
     prev_ = 0;
-    badge_ = 0;
 }
 
 }  // namespace twain::kernel

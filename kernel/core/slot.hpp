@@ -102,7 +102,8 @@ public:
     // Nobody can use the object any more, though it still has its place in the tree.
     void disable() { __atomic_store_n(&head_, head_ & ~(u64{0xff} << 48), __ATOMIC_RELEASE); }
 
-    // Takes the slot out of the tree and empties it; home and place remain.
+    // Takes the slot out of the tree and empties it; home and place remain. The badge too, until the next one: load() must
+    // not find a third one between two equal heads.
     void clear();
 
 private:

@@ -25,21 +25,21 @@ void forget_caller(void* argument) {
     Thread& thread = *static_cast<Thread*>(argument);
     Cpu& cpu = machine::cpu();
     remove_mail(cpu, thread);
-    if ((thread.endpoint || thread.server || thread.reply) && thread.fault == abi::FaultKind::none)
+    if ((thread.endpoint || thread.server || thread.reply.acquire()) && thread.fault == abi::FaultKind::none)
         tell_cancelled(thread);
     leave_endpoint(thread);
     if (thread.server) {
         thread.server->caller = nullptr;
         thread.server = nullptr;
     }
-    if (Reply* reply = __atomic_exchange_n(&thread.reply, nullptr, __ATOMIC_ACQ_REL)) reply->forget(thread);
+    if (Reply* reply = thread.reply.exchange(nullptr)) reply->forget(thread);
 }
 
 // The core of whom the thread is calling.
 CpuId served_on(const Thread& thread) {
     // In this order: see begin_service(). Whoever receives there is of that core.
-    if (const Endpoint* endpoint = __atomic_load_n(&thread.endpoint, __ATOMIC_ACQUIRE)) return endpoint->core;
-    const Thread* server = __atomic_load_n(&thread.server, __ATOMIC_ACQUIRE);
+    if (const Endpoint* endpoint = thread.endpoint.acquire()) return endpoint->core;
+    const Thread* server = thread.server.acquire();
     return server ? server->core : thread.core;
 }
 

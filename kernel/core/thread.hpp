@@ -34,28 +34,28 @@ public:
     alignas(16) Frame frame;  // entry.S stores through the stack pointer
     // What a message touches, in the order in which fastpath.S wants it in pairs.
     CSpace* cspace;
-    Sched* sched;        // its own
-    Sched* active;       // what it runs on now: its own, or its caller's; nullptr: lent, or it has none
-    Sched* lent;         // what it lent to its server
-    Thread* caller;      // whom it is to answer
-    Endpoint* endpoint;  // in whose queue it stands
-    Thread* server;      // who is to answer it
-    Notification* note;  // bound, or waited for
+    Sched* sched;                // its own
+    Sched* active;               // what it runs on now: its own, or its caller's; nullptr: lent, or it has none
+    Sched* lent;                 // what it lent to its server
+    Thread* caller;              // whom it is to answer
+    Shared<Endpoint*> endpoint;  // in whose queue it stands
+    Shared<Thread*> server;      // who is to answer it
+    Notification* note;          // bound, or waited for
     Space* space;
     u64 thread_pointer;  // TPIDR_EL0 while it does not run
     abi::FaultKind fault;
-    State state;
-    bool bound;          // `note` is bound, not only waited for
-    u8 mailed;           // in a mailbox
-    u8 knocked;          // somebody has knocked, or is about to
+    Shared<State> state;
+    bool bound;  // `note` is bound, not only waited for
+    u8 mailed;   // in a mailbox
+    u8 knocked;  // somebody has knocked, or is about to
 
-    bool stopping;       // stop() is at work: nothing makes it ready
-    Reply* reply;        // which object holds the right to answer it
-    Vcpu* vcpu;          // the guest it is running
-    u64 badge;           // of the call that it makes
+    bool stopping;         // stop() is at work: nothing makes it ready
+    Shared<Reply*> reply;  // which object holds the right to answer it
+    Vcpu* vcpu;            // the guest it is running
+    u64 badge;             // of the call that it makes
     machine::FpuState* fpu;
-    Thread* mail;        // next in a core's mailbox
-    Thread* knock;       // next among the knocks at its own core: any core may do that at any time
+    Thread* mail;   // next in a core's mailbox
+    Thread* knock;  // next among the knocks at its own core: any core may do that at any time
     u32 receive_slot;
     CpuId core;
     u64 fault_syndrome;

@@ -81,4 +81,27 @@ private:
     Status status_{};
 };
 
+// A word that one core at a time changes while others may look at it. No order, unless acquire() or release() is said.
+template <typename T>
+class Shared {
+public:
+    operator T() const { return load(__ATOMIC_RELAXED); }
+    T operator->() const { return load(__ATOMIC_RELAXED); }
+    void operator=(T value) { __atomic_store(&value_, &value, __ATOMIC_RELAXED); }
+    T acquire() const { return load(__ATOMIC_ACQUIRE); }
+    void release(T value) { __atomic_store(&value_, &value, __ATOMIC_RELEASE); }
+    T exchange(T value) { return __atomic_exchange_n(&value_, value, __ATOMIC_ACQ_REL); }
+    bool replace(T before, T value) {
+        return __atomic_compare_exchange_n(&value_, &before, value, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    }
+
+private:
+    T load(int order) const {
+        T value;
+        __atomic_load(&value_, &value, order);
+        return value;
+    }
+    T value_;
+};
+
 }  // namespace twain::kernel

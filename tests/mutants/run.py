@@ -202,7 +202,7 @@ def command_of(test, cases):
 
 
 FIRST_FAILURE = (  # of the kernel, of pytest, of a sanitizer, of Catch2
-    r"^FAIL (\S+)", r"^(kernel panic: .*)", r"^FAILED (\S+)", r"ERROR: AddressSanitizer: (\S+)", r"runtime error: (.*)",
+    r"^FAIL (\S+)", r"^(kernel panic: .*)", r"^FAILED (\S+)", r"ERROR: AddressSanitizer: (\S+)", r"SUMMARY: ThreadSanitizer: (.*)", r"runtime error: (.*)",
     r"^-{20,}\n(\S.*)\n")
 
 

@@ -509,7 +509,7 @@ private:
         add(0);
     }
     void paint(const Thread& thread) {
-        add(thread.state, thread.core, thread.bound, thread.mailed, thread.knocked, thread.fault);
+        add(State{thread.state}, thread.core, thread.bound, thread.mailed, thread.knocked, thread.fault);
         add(name(thread.active), name(thread.lent), name(thread.caller), name(thread.server), name(thread.reply));
         add(name(thread.endpoint), name(thread.note), name(thread.vcpu), thread.receive_slot, timer(thread));
         if (thread.state == State::calling) add(thread.badge);
