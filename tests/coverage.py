@@ -63,7 +63,8 @@ TABLE = {
         "trapped_registers set_way_traps unknown_hvc "
         "pstate_sanitized pstate_kept wfi_ends_by_timer wfi_counts timer_in_the_past sleeps_in_wfi busy_while_it_sleeps two_guests "
         "timer_of_unloaded_vcpu again_after_stop fp_registers_apart hostile_el1_registers hostile_mdscr hostile_has_its_own "
-        "hostile_offset moves_between_cores page_goes_meanwhile shadow"),
+        "hostile_offset moves_between_cores page_goes_meanwhile shadow "
+        "steps_user steps_kernel steps_nobody"),
     "invoke": Entry("bad_slot"),
     "yield": Entry("", "takes_turns not_to_lower keeps_fp_registers"),
     "log": Entry("bad_slot rights bad_arg", "nothing"),

@@ -25,6 +25,8 @@ enum class ExceptionClass : std::uint8_t {
     data_abort_lower = 0x24,
     data_abort_same = 0x25,
     sp_alignment = 0x26,
+    step_lower = 0x32,
+    step_same = 0x33,
 };
 inline constexpr unsigned kExceptionClasses = 64;
 

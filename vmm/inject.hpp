@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 //
-// Taking an exception to the guest's EL1, as the processor would (Arm ARM D1.3, AArch64.TakeException). The page's
-// EL1 group must be valid; it is marked as changed.
+// What the processor would do when it takes an exception to the guest's EL1 (Arm ARM D1.3, AArch64.TakeException), or has
+// done an instruction. For an exception the page's EL1 group must be valid; it is marked as changed.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,12 @@
 #include "vmm/esr.hpp"
 
 namespace twain::vmm {
+
+// The instruction at the page's pc has been done in the guest's place. If it was the one to be stepped (D2.12), that is over.
+inline void advance(abi::VcpuPage& page) {
+    page.pc += 4;
+    page.pstate &= ~abi::kPstateStep;
+}
 
 // Synchronous exception with syndrome `esr`; the preferred return address is the page's pc.
 void inject_synchronous(abi::VcpuPage& page, std::uint64_t esr);

@@ -282,8 +282,12 @@ inline constexpr std::uint32_t kGroupInterrupts = 8;
 struct El1State {  // Arm ARM D17.2
     std::uint64_t sp_el1, elr_el1, spsr_el1, sctlr_el1, cpacr_el1, ttbr0_el1, ttbr1_el1, tcr_el1;
     std::uint64_t mair_el1, amair_el1, vbar_el1, contextidr_el1, tpidr_el0, tpidrro_el0, tpidr_el1, esr_el1;
-    std::uint64_t far_el1, afsr0_el1, afsr1_el1, par_el1, cntkctl_el1, csselr_el1, actlr_el1, reserved;
+    std::uint64_t far_el1, afsr0_el1, afsr1_el1, par_el1, cntkctl_el1, csselr_el1, actlr_el1;
+    std::uint64_t mdscr_el1;  // read at each entry, never written: of it kMdscrStep acts
 };
+// SS and KDE: single steps are the guest's own debug exceptions. Breakpoints and watchpoints are nobody's (MDE stays clear).
+inline constexpr std::uint64_t kMdscrStep = 1 << 0, kMdscrKernel = 1 << 13;
+inline constexpr std::uint64_t kPstateStep = 1 << 21;  // PSTATE.SS
 
 // A guest where EL2 is not ours runs at EL0 as a whole, on translations that the VMM derives from the guest's own
 // tables. Bits of ShadowFill::to:

@@ -67,6 +67,12 @@ guest_calls:                        // HVC keeps and hands over registers
     smc     #9
     b       .
 
+    .global guest_steps
+guest_steps:                        // what does nothing
+    nop
+    nop
+    hvc     #7
+
     .global guest_loads
 guest_loads:                        // x1 = address: one load, one store
     ldr     w2, [x1]

@@ -65,6 +65,39 @@ void exits() {
     check("vcpu_run/pstate_sanitized", guest.hvc(7) && (page.pstate & 0x1f) == 5);
 }
 
+// Single steps are the guest's own: of its EL0, and with KDE of its EL1. Nobody else is stepped.
+void steps() {
+    Scratch scratch;
+    const Guest guest(scratch);
+    abi::VcpuPage& page = guest.page();
+    const auto step = [&](u64 mdscr, u64 pstate) {
+        page.el1.vbar_el1 = Guest::kRam;
+        page.el1.mdscr_el1 = mdscr;
+        page.loaded = abi::kGroupAll;
+        page.pstate = pstate;
+        guest.enter_at(guest_steps);
+        const auto exit = guest.vcpu.run();
+        need(guest.vcpu.sync(abi::kGroupEl1));
+        return exit.ok() && *exit == abi::Exit::trap && guest.ec() == Guest::kHvc ? page.esr & 0xffff : 0;
+    };
+    constexpr u64 kEl0 = 0, kEl1 = 0x1c5;  // debug exceptions not masked
+    const auto stepped = [&](u64 ec, u64 instructions) {
+        const u64 begin = Guest::kRam + static_cast<u64>(guest_steps - guest_begin);
+        return page.el1.esr_el1 >> 26 == ec && page.el1.elr_el1 == begin + 4 * instructions && !(page.el1.spsr_el1 & abi::kPstateStep);
+    };
+    check("vcpu_run/steps_user", step(~abi::kMdscrKernel, kEl0 | abi::kPstateStep) == 0xef && stepped(0x32, 1));
+    check("vcpu_run/steps_user", step(abi::kMdscrStep, kEl0) == 0xef && stepped(0x32, 0));  // its step is over already
+    check("vcpu_run/steps_kernel", step(~u64{0}, kEl1 | abi::kPstateStep) == 0xee && stepped(0x33, 1));
+    check("vcpu_run/steps_kernel", step(~abi::kMdscrKernel, kEl1 | abi::kPstateStep) == 7);
+    check("vcpu_run/steps_nobody", step(abi::kMdscrKernel, kEl0 | abi::kPstateStep) == 0xef && page.el1.esr_el1 >> 26 == 0);  // HVC
+    // With a step left over on the core, this program goes on as before, and so does another guest.
+    page.el1.mdscr_el1 = ~u64{0};
+    const Guest other(scratch);
+    other.page().pstate = kEl1 | abi::kPstateStep;
+    other.enter_at(guest_steps);
+    check("vcpu_run/steps_nobody", other.hvc(7));
+}
+
 void timer() {
     Scratch scratch;
     const Guest guest(scratch);
@@ -284,6 +317,7 @@ void test_guest() {
         return;
     }
     exits();
+    steps();
     timer();
     interrupts();
     kicks();

@@ -6,7 +6,7 @@
 
 #include "test.hpp"
 
-extern "C" const std::byte guest_begin[], guest_end[], guest_calls[], guest_loads[], guest_timer[], guest_interrupts[],
+extern "C" const std::byte guest_begin[], guest_end[], guest_calls[], guest_loads[], guest_steps[], guest_timer[], guest_interrupts[],
     guest_sleeps[], guest_hostile[], guest_spins[], guest_registers[], guest_floats[], guest_traps[], guest_access[];
 
 namespace twain::test {

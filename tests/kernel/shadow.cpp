@@ -110,24 +110,29 @@ public:
 
     // Does it read kValue there? Else it must fault.
     bool reads(u64 at) const {
+        const u64 ec = run(at, 0);
+        check("vcpu_run/shadow", ec == 0x3c || (ec == 0x24 && machine.page().far == at));
+        check("vcpu_run/shadow", ec == 0x24 || machine.page().x[2] == kValue);
+        return ec == 0x3c;
+    }
+    // ESR_EL1.EC of the exit.
+    u64 run(u64 at, u64 pstate) const {
         abi::VcpuPage& page = machine.page();
         need(machine.fill(kCode | kRoot, kCode | abi::kFillExecute));
-        page.pstate = 0;
+        page.pstate = pstate;
         page.pc = kCode;
         page.x[1] = at;
         page.x[2] = 0;
         const auto exit = machine.vcpu.run();
-        const u64 ec = page.esr >> 26;
-        check("vcpu_run/shadow", exit.ok() && *exit == abi::Exit::trap && (ec == 0x3c || (ec == 0x24 && page.far == at)));
-        check("vcpu_run/shadow", ec == 0x24 || page.x[2] == kValue);
-        return ec == 0x3c;
+        check("vcpu_run/shadow", exit.ok() && *exit == abi::Exit::trap);
+        return page.esr >> 26;
     }
 
     static constexpr u64 kRoot = 5, kUpperRoot = 6;
+    static constexpr u64 kCode = kGuestRam + 2 * kPage, kVectors = kGuestRam + 4 * kPage;  // nothing there: it faults
     Machine machine;
 
 private:
-    static constexpr u64 kCode = kGuestRam + 2 * kPage;
     sys::Memory data_;
     Slot mapping_;
 };
@@ -140,6 +145,34 @@ unsigned readable(const Reader& guest) {
     unsigned found = 0;
     for (const u64 at : kPlaces) found += guest.reads(at) ? 1 : 0;
     return found;
+}
+
+// Single steps of virtual EL0, and of virtual EL1 with KDE; both go to the guest's vectors. Nobody else is stepped.
+void steps() {
+    Scratch scratch;
+    const Reader guest(scratch);
+    abi::VcpuPage& page = guest.machine.page();
+    need(guest.fill(0x1000));
+    // Where the guest is afterwards: 0 at its breakpoint, which is an exit; else the offset of its vector, or beyond.
+    const auto step = [&](u64 mdscr, u64 pstate) {
+        page.el1.mdscr_el1 = mdscr;
+        page.el1.vbar_el1 = Reader::kVectors;
+        const u64 ec = guest.run(0x1000, pstate);
+        return ec == 0x3c ? 0 : page.pc - Reader::kVectors;
+    };
+    constexpr u64 kEl0 = 0, kEl1 = 0x1c5;  // debug exceptions not masked
+    const auto stepped = [&](u64 instructions) {
+        return page.el1.esr_el1 >> 26 == 0x32 && page.el1.elr_el1 == Reader::kCode + 4 * instructions && !(page.el1.spsr_el1 & abi::kPstateStep);
+    };
+    check("vcpu_run/steps_user", step(~abi::kMdscrKernel, kEl0 | abi::kPstateStep) == 0x400 && stepped(1) && page.x[2] == Reader::kValue);
+    check("vcpu_run/steps_user", step(abi::kMdscrStep, kEl0) == 0x400 && stepped(0));  // its step is over already
+    // The kernel leaves those of virtual EL1 to the VMM, who knows what it has rewritten.
+    check("vcpu_run/steps_kernel", step(~u64{0}, kEl1 | abi::kPstateStep) == Reader::kCode + 4 - Reader::kVectors && page.esr >> 26 == 0x32);
+    check("vcpu_run/steps_kernel", step(~abi::kMdscrKernel, kEl1 | abi::kPstateStep) == 0);
+    check("vcpu_run/steps_kernel", step(~u64{0}, 0x3c5 | abi::kPstateStep) == 0);
+    check("vcpu_run/steps_nobody", step(abi::kMdscrKernel, kEl0 | abi::kPstateStep) == 0);
+    page.el1.mdscr_el1 = 0;
+    check("vcpu_run/steps_nobody", guest.reads(0x1000));
 }
 
 // What was dropped is gone, though its tables may be used again, whoever fills next and where.
@@ -259,6 +292,7 @@ void test_shadow() {
     }
     arguments();
     without_memory();
+    steps();
     dropping();
     reuse();
     long_drops();

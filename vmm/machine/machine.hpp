@@ -223,7 +223,9 @@ public:
             return SysregResult::done;
         }
         if (access.reg.crn() != 14) {  // all but timers and counters
-            return vmm::access_sysreg(ids_, v.registers, config_.cpu.ctr, 0, access);
+            const SysregResult result = vmm::access_sysreg(ids_, v.registers, config_.cpu.ctr, 0, access);
+            v.page->el1.mdscr_el1 = v.registers.stepping();
+            return result;
         }
         const std::uint64_t now = platform_.now();
         Kicks kicks;
@@ -460,6 +462,7 @@ private:
         page.pc = start.entry;
         page.pstate = 0x3c5;
         page.el1 = {};
+        v.registers.mdscr = 0;
         page.el1.sctlr_el1 = 0x30d0'0800;  // RES1 bits
         page.cntv_ctl = page.cntv_cval = 0;
         page.fpcr = page.fpsr = 0;

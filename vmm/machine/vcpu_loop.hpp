@@ -151,7 +151,7 @@ private:
         return t;
     }();
 
-    void advance() { page_.pc += 4; }
+    void advance() { vmm::advance(page_); }
 
     void firmware_call() {
         const Firmware::Outcome outcome = machine_.firmware().call(page_, v_.random);

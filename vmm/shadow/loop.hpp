@@ -107,6 +107,7 @@ private:
             case ExceptionClass::instruction_abort_lower: faults_.abort(s, true); break;
             case ExceptionClass::data_abort_lower: faults_.abort(s, false); break;
             case ExceptionClass::svc64: service_call(); break;
+            case ExceptionClass::step_lower: stepped(); break;
             case ExceptionClass::wfx:  // WFE
                 c_.v.meter.because(Cause::hint);
                 c_.advance();
@@ -117,6 +118,17 @@ private:
                 inject_synchronous(page_, page_.esr);
                 break;
             default: inject_synchronous(page_, page_.esr); break;
+        }
+    }
+
+    // A single step of virtual EL1. One of what an instruction was rewritten to is none of the guest's.
+    void stepped() {
+        Ipa stubs;
+        Guard guard(c_.guest.lock, c_.platform, c_.v.index);
+        if (c_.guest.rewrites && c_.guest.text.stubs({page_.pc}, stubs)) {
+            page_.pstate |= abi::kPstateStep;
+        } else {
+            inject_synchronous(page_, make_syndrome(ExceptionClass::step_same, page_.esr & 0x1ff'ffff));
         }
     }
 
@@ -189,7 +201,7 @@ private:
         const std::uint64_t to = page_.el1.spsr_el1, mode = to & V::kModeBits;
         page_.pc = page_.el1.elr_el1;
         const bool known = mode == V::kModeEl0 || mode == V::kModeEl1t || mode == V::kModeEl1h;
-        page_.pstate = (to & (V::kFlags | V::kMasks)) | (known ? mode : V::kModeEl1h);
+        page_.pstate = (to & (V::kFlags | V::kMasks | abi::kPstateStep)) | (known ? mode : V::kModeEl1h);
         if (c_.eager != V::kNowhere && c_.at_el0()) {
             faults_.fill_eagerly();
         }

@@ -68,7 +68,7 @@ public:
 
     bool at_el0() const { return (page.pstate & 0xc) == 0; }
     bool translates() const { return bit(page.el1.sctlr_el1, 0); }
-    void advance() { page.pc += 4; }
+    void advance() { vmm::advance(page); }
     void set_register(unsigned rt, std::uint64_t value) {
         if (rt != 31) {
             page.x[rt] = value;

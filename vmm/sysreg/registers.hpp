@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 
+#include "kernel/api/abi.hpp"
 #include "vmm/sysreg/features.hpp"
 #include "vmm/sysreg/name.hpp"
 
@@ -39,6 +40,9 @@ private:
 // One vCPU's trapped registers. Used by the vCPU's own thread only.
 struct VcpuRegisters {
     static constexpr unsigned kPoints = 2;  // break- and watchpoints, as ID_AA64DFR0_EL1 says
+
+    // What of MDSCR_EL1 acts: the guest steps what it likes, unless it has locked its debug registers.
+    std::uint64_t stepping() const { return os_lock ? 0 : mdscr & (abi::kMdscrStep | abi::kMdscrKernel); }
 
     std::uint64_t mdscr = 0;
     std::array<std::array<std::uint64_t, 4>, kPoints> points{};  // DBGBVR, DBGBCR, DBGWVR, DBGWCR: kept, never acted on

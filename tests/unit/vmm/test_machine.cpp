@@ -303,6 +303,25 @@ TEST_CASE("system registers", "[machine]") {
     CHECK(r.machine->stats().vcpu[0][Event::sgi] == 1);
 }
 
+TEST_CASE("single steps: the guest's own, unless it locks its debug registers", "[machine]") {
+    Running r;
+    const auto write = [&](Sysreg reg, std::uint64_t value) {
+        r.page.x[1] = value;
+        r.page.pstate |= abi::kPstateStep;
+        r.trap((std::uint64_t{0x18} << 26) | (1u << 25) | reg.key | (1u << 5));
+        CHECK((r.page.pstate & abi::kPstateStep) == 0);  // that access was the step
+    };
+    const Sysreg mdscr = sysreg(2, 0, 0, 2, 2), lock = sysreg(2, 0, 1, 0, 4);
+    write(mdscr, ~std::uint64_t{0});
+    CHECK(r.page.el1.mdscr_el1 == 0);  // out of reset they are locked
+    write(lock, 0);
+    CHECK(r.page.el1.mdscr_el1 == (abi::kMdscrStep | abi::kMdscrKernel));
+    write(mdscr, 0x8001);
+    CHECK(r.page.el1.mdscr_el1 == abi::kMdscrStep);
+    write(lock, 1);
+    CHECK(r.page.el1.mdscr_el1 == 0);
+}
+
 TEST_CASE("the console: lines at once, the rest soon, a stuck reader for a while only", "[machine][console]") {
     Running r;
     const auto put = [&](const char* text) {

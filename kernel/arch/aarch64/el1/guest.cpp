@@ -43,10 +43,12 @@ namespace {
 using abi::VcpuPage;
 using SP_EL0 = SysReg<3, 0, 4, 1, 0>;
 
-constexpr u64 kFlags = 0xf000'0000;  // NZCV
-constexpr u64 kMode = 0x1f, kEl1h = 5, kMaskI = 0x80, kMaskAll = 0x3c0;
+constexpr u64 kFlags = 0xf000'0000, kStep = abi::kPstateStep;  // NZCV, SS
+constexpr u64 kMode = 0x1f, kEl1h = 5, kMaskI = 0x80, kMaskD = 0x200, kMaskAll = 0x3c0;
+constexpr u64 kSvc = 0x15, kStepped = 0x32;  // ESR_EL1.EC
 constexpr u64 kIrqVector = 0x80, kFromEl1h = 0x200, kFromEl0 = 0x400;
 
+u64 class_of(u64 syndrome) { return syndrome >> 26 & 0x3f; }
 bool at_el0(const VcpuPage& page) { return (page.pstate & 0xc) == 0; }
 u64& stack(VcpuPage& page) { return (page.pstate & kMode) == kEl1h ? page.el1.sp_el1 : page.sp_el0; }
 
@@ -64,6 +66,13 @@ void take_interrupt(VcpuPage& page) {
     if (__atomic_load_n(&page.shadow.irq, __ATOMIC_RELAXED) && !(page.pstate & kMaskI)) vector(page, kIrqVector);
 }
 
+// Single steps that the guest's kernel makes of virtual EL0, or of itself (Arm ARM D2.12): all of it is EL0, and the processor
+// steps it for the kernel, which hands the exception on.
+bool steps(const VcpuPage& page) {
+    const u64 control = page.el1.mdscr_el1;
+    return (control & abi::kMdscrStep) && (at_el0(page) || ((control & abi::kMdscrKernel) && !(page.pstate & kMaskD)));
+}
+
 bool swapped(const Shadow::Entry& entry) { return entry.flags & abi::kShadowSwapped; }
 
 // Behind the state page, wherever that is seen. What the guest left there is taken as its registers and as nothing else.
@@ -77,7 +86,7 @@ void absorb(VcpuPage& page, Shadow::Entry& entry) {
     stack(page) = entry.stack;
     const u64 pointer = reg::TPIDR_EL0::read();
     page.pc = Regime::Elr::read();
-    page.pstate = (page.pstate & ~kFlags) | (Regime::Spsr::read() & kFlags);
+    page.pstate = (page.pstate & ~(kFlags | kStep)) | (Regime::Spsr::read() & (kFlags | kStep));
     if (!swapped(entry)) {
         page.el1.tpidr_el0 = pointer;
         return;
@@ -104,8 +113,10 @@ void apply(VcpuPage& page, Shadow::Entry& entry) {
     entry.vector = (page.el1.vbar_el1 & ~u64{0x7ff}) + kFromEl0;
     reg::TPIDR_EL0::write(swaps && (page.pstate & kMode) == kEl1h ? page.sp_el0 : page.el1.tpidr_el0);
     reg::TPIDRRO_EL0::write(swaps ? entry.shared : page.el1.tpidrro_el0);
-    Regime::Spsr::write(page.pstate & kFlags);
+    const bool step = steps(page);
+    Regime::Spsr::write(page.pstate & (step ? kFlags | kStep : kFlags));
     Regime::Elr::write(page.pc);
+    reg::MDSCR_EL1::write(Regime::kMdscr | (step ? abi::kMdscrStep : 0));
     if (!swapped(entry)) return;
     abi::SharedRegisters& to = shared(page);
     to.daif = page.pstate & kMaskAll;
@@ -133,7 +144,7 @@ bool prepare(Cpu& cpu, Vcpu& vcpu) {
     const unsigned level = at_el0(page) ? 0 : 1;
     if (!vcpu.space->shadow || !vcpu.space->shadow->activate(cpu, page.shadow.view, level, entry)) return false;
     const bool slow = level == 1 ? (entry.flags & abi::kShadowSlowReturn) || page.shadow.moved : (page.pstate & kMaskAll) != 0;
-    if (!swapped(entry) || slow) entry.running = 0;
+    if (!swapped(entry) || slow || (page.el1.mdscr_el1 & abi::kMdscrStep)) entry.running = 0;
     return true;
 }
 
@@ -143,7 +154,7 @@ bool return_from_exception(VcpuPage& page, const Shadow::Entry& entry) {
     const bool slow = (entry.flags & abi::kShadowSlowReturn) || page.shadow.moved;
     if (mode == 0 ? slow : mode != kEl1h) return false;
     page.pc = page.el1.elr_el1;
-    page.pstate = to & (kFlags | kMaskAll | kMode);
+    page.pstate = to & (kFlags | kStep | kMaskAll | kMode);
     return true;
 }
 
@@ -177,19 +188,21 @@ bool write_table(VcpuPage& page, u32 what) {
     return true;
 }
 
-// SVC. False: the VMM's to do.
+// SVC, or the end of a single step. False: the VMM's to do.
 bool service_call(VcpuPage& page, u64 syndrome, const Shadow::Entry& entry) {
     const u32 what = syndrome & 0xffff;
-    if (at_el0(page)) {  // a system call of the guest's user
+    if (at_el0(page)) {  // of the guest's user: its kernel's
         page.el1.esr_el1 = syndrome;
         vector(page, 0);
         return true;
     }
+    if (class_of(syndrome) == kStepped) return false;
     if (what == abi::kShadowReturn) return return_from_exception(page, entry);
     return swapped(entry) && (what == abi::kShadowUnmasked || write_table(page, what));
 }
 
 void to_host(Cpu& cpu) {
+    reg::MDSCR_EL1::write(Regime::kMdscr);
     reg::TPIDRRO_EL0::write(0);
     reg::TPIDR_EL0::write(cpu.current->thread_pointer);
     Regime::Vbar::write(reinterpret_cast<u64>(vectors));
@@ -220,6 +233,7 @@ void wait_for_interrupt(Cpu& cpu) {
     Vcpu& vcpu = *thread.vcpu;
     VcpuPage& page = *vcpu.page;
     page.pc += 4;
+    page.pstate &= ~kStep;  // this was the step
     ++page.exits_wfi;
     if (vcpu.kick) {
         vcpu.kick = 0;
@@ -292,8 +306,8 @@ void guest_trap(Cpu& cpu, u64 syndrome) {
     Vcpu& vcpu = *cpu.current->vcpu;
     VcpuPage& page = *vcpu.page;
     ++page.exits;
-    const u64 ec = syndrome >> 26 & 0x3f;
-    if (ec == 0x15 && service_call(page, syndrome, Shadow::entry(cpu))) {
+    const u64 ec = class_of(syndrome);
+    if ((ec == kSvc || ec == kStepped) && service_call(page, syndrome, Shadow::entry(cpu))) {
         if (!prepare(cpu, vcpu)) exit_to_vmm(cpu, Status(Error::bad_arg).tag());
         return;
     }

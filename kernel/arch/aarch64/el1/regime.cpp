@@ -15,7 +15,6 @@ namespace {
 using CNTP_CTL_EL0 = Regime::TimerControl;
 using OSLAR_EL1 = SysReg<2, 0, 1, 0, 4>;
 constexpr u64 kCntkctl = 3;  // EL0 reads both counters, sets no timer
-constexpr u64 kMdscr = 1 << 12;  // EL0's debug channel traps
 
 struct alignas(kPage) Empty {
     u64 entry[512];
@@ -56,7 +55,7 @@ void enable_kernel_regime(u64 root, u64 vectors) {
     if (reg::has<reg::ID_AA64DFR0_EL1>(8)) reg::PMUSERENR_EL0::write(0);
     if (reg::has<reg::ID_AA64PFR0_EL1>(44)) reg::AMUSERENR_EL0::write(0);
     OSLAR_EL1::write(0);
-    reg::MDSCR_EL1::write(kMdscr);
+    reg::MDSCR_EL1::write(Regime::kMdscr);
     reg::CNTKCTL_EL1::write(kCntkctl);
     reg::CNTV_CTL_EL0::write(0);
     CNTP_CTL_EL0::write(0);

@@ -35,6 +35,8 @@ struct Regime {
     static constexpr u64 kSctlr =
         0x30d0'0800 | 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 18 | 1 << 26;
 
+    static constexpr u64 kMdscr = 1 << 12;  // EL0's debug channel traps; KDE clear: nothing ever steps the kernel
+
     static constexpr bool kVmmInjects = true;
     static constexpr u64 kGroupsInCore = abi::kGroupFp;
 

@@ -3,7 +3,7 @@
 //
 // Guests with EL2: stage-2 translation, list registers, the virtual timer.
 //
-// What of a vCPU is where: general registers, PC and PSTATE go to the state page at every exit. Five EL1 registers that
+// What of a vCPU is where: general registers, PC and PSTATE go to the state page at every exit. Six EL1 registers that
 // act on processes too are exchanged at every switch between guest and process. All other EL1 registers, the list
 // registers and the timer stay in the core until another vCPU needs it (`cpu.loaded`), or somebody asks (sync).
 #include "kernel/core/guest.hpp"
@@ -86,6 +86,7 @@ void guest_registers_out(El1State& to) {
     reg::CPACR_EL1::write(kCpacrHost);
     reg::CNTKCTL_EL1::write(kCntkctlHost);
     reg::TPIDRRO_EL0::write(0);
+    reg::MDSCR_EL1::write(0);
     reg::CNTHCTL_EL2::write(kCnthctlHost);
 }
 
@@ -95,6 +96,7 @@ void guest_registers_in(const El1State& from) {
     reg::CNTKCTL_EL1::write(from.cntkctl_el1);
     reg::TPIDR_EL0::write(from.tpidr_el0);
     reg::TPIDRRO_EL0::write(from.tpidrro_el0);
+    reg::MDSCR_EL1::write(from.mdscr_el1 & (abi::kMdscrStep | abi::kMdscrKernel));
     reg::CNTHCTL_EL2::write(kCnthctlGuest);
 }
 
@@ -291,7 +293,9 @@ void wait_for_interrupt(Cpu& cpu) {
     Vcpu& vcpu = *thread.vcpu;
     VcpuPage& page = *vcpu.page;
     page.pc += 4;
+    page.pstate &= ~abi::kPstateStep;  // this was the step
     Regime::Elr::write(page.pc);
+    Regime::Spsr::write(Regime::Spsr::read() & ~abi::kPstateStep);
     ++page.exits_wfi;
     HardwareLists hardware;
     if (vcpu.virqs.any_listed()) {

@@ -14,6 +14,7 @@ using TTBR0_EL2 = SysReg<3, 4, 2, 0, 0>;
 using TCR_EL2 = SysReg<3, 4, 2, 0, 2>;
 using MAIR_EL2 = SysReg<3, 4, 10, 2, 0>;
 using HACR_EL2 = SysReg<3, 4, 1, 1, 7>;
+using OSLAR_EL1 = SysReg<2, 0, 1, 0, 4>;
 using PMCR_EL0 = SysReg<3, 3, 9, 12, 0>;
 using HCRX_EL2 = SysReg<3, 4, 1, 2, 2>;
 using HFGRTR_EL2 = SysReg<3, 4, 1, 1, 4>;
@@ -58,7 +59,7 @@ void enable_kernel_regime(u64 root, u64 vectors) {
     reg::HSTR_EL2::write(0);
     HACR_EL2::write(0);
     // Debug registers, trace, profiling and performance counters trap; all counters belong to the guest's (trapped) view. Not
-    // TDE: breakpoint instructions are the guest's own. Linux uses them for BUG, WARN and kprobes.
+    // TDE: breakpoint instructions and single steps are the guest's own. Linux uses them for BUG, WARN, kprobes and ptrace.
     const bool pmu = reg::has<reg::ID_AA64DFR0_EL1>(8);
     const u64 counters = pmu ? PMCR_EL0::read() >> 11 & 0x1f : 0;
     reg::MDCR_EL2::write(1 << 19 | 1 << 14 | 1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5 | counters);
@@ -73,6 +74,7 @@ void enable_kernel_regime(u64 root, u64 vectors) {
         HDFGRTR_EL2::write(0);
         HDFGWTR_EL2::write(0);
     }
+    OSLAR_EL1::write(0);  // locked, guests could not step
     reg::MDSCR_EL1::write(0);
     reg::CNTHCTL_EL2::write(kCnthctlHost);
     reg::CNTVOFF_EL2::write(0);
