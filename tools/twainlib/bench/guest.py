@@ -136,12 +136,13 @@ def _count(line):
 
 
 def text(figures):
-    lines = ["| operation | native | EL2 | EL1 | aim at EL1 | EL1, naive | exits to the VMM, EL2 | EL1 | EL1, naive |",
-             "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    lines = ["| operation | native | EL2 | | EL1 | aim at EL1 | | EL1, naive | exits to the VMM, EL2 | EL1 | EL1, naive |",
+             "|---|---:|---:|---|---:|---:|---|---:|---:|---:|---:|"]
     for o in ALL:
         value = {key: figures[f"{key}_{o.key}"].value for key in ("native", *SYSTEMS)}
         exits = " | ".join(f"{figures[f'{name}_{o.key}_exits'].value:.1f}" for name in SYSTEMS)
-        lines.append(f"| {o.title} | {value['native']} | {value['el2']:.3f} | {value['el1']:.2f} | {o.el1 or ''} | "
+        el2, el1 = (_verdict(figures[f"{name}_{o.key}"]) for name in ("el2", "el1"))
+        lines.append(f"| {o.title} | {value['native']} | {value['el2']:.3f} | {el2} | {value['el1']:.2f} | {o.el1 or ''} | {el1} | "
                      f"{value['naive']:.2f} | {exits} |")
     for name, title in (("el2", "EL2"), ("el1", "EL1")):
         lines += ["", f"| what the time goes to, {title} | in all | {' | '.join(PARTS.values())} | suspended |",
@@ -152,9 +153,13 @@ def text(figures):
             lines.append(f"| {o.title} | {figures[f'{name}_{o.key}'].value:.3f} | {parts} | "
                          f"{f'{suspended.value:.3f}' if suspended else ''} |")
     rest = [figures["el1_nothing_traps"], figures["el1_boot_traps"]]
-    lines += ["", "| what | key | value | aim |", "|---|---|---:|---:|"]
-    lines += [f"| {f.measure.title} | `{f.measure.key}` | {f.value} | {f.measure.aim} |" for f in rest]
+    lines += ["", "| what | key | value | aim | |", "|---|---|---:|---:|---|"]
+    lines += [f"| {f.measure.title} | `{f.measure.key}` | {f.value} | {f.measure.aim} | {_verdict(f)} |" for f in rest]
     return "\n".join(lines)
+
+
+def _verdict(figure):
+    return "" if figure.measure.aim is None else "met" if figure.ok else "not yet"
 
 
 TABLE = Table("guest", "Linux as a guest, relative to native", tuple(_measures()), measure, text=text)
