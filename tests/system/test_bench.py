@@ -7,10 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from twainlib import bench
-from twainlib.bench import document, profile, record
+from twainlib import bench, linuxguest
+from twainlib.bench import document, guest, profile, record
+from twainlib.bench.counter import MODEL
 from twainlib.bench.figures import Figure, Measure
 from twainlib.errors import TwainError
+from twainlib.paths import build_root
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = set("""
@@ -37,6 +39,21 @@ def test_bench_measures_every_key_and_repeats_exactly(tmp_path):
         first, second = (figures[key]["value"] for figures in seen)
         # Interrupts are among a boot's exits, and the question for its counters makes some.
         assert abs(first - second) <= (0.1 * first if key == "guest_boot_exits" else 0), key
+
+
+@pytest.mark.machine
+def test_what_an_operation_takes_is_the_sum_of_its_parts():
+    """Of a Linux guest without EL2; in instructions, by two clocks: the guest's own, and the counters of `stat`."""
+    directory = build_root() / "tests" / "bench"
+    operations = [each for each in guest.OPERATIONS if each.key in ("null", "pipe", "fork_exit")]
+    with linuxguest.system(guest.make_guest(directory), directory / "parts", MODEL, el2=False) as line:
+        counts = guest.run(line, operations)
+    for each in operations:
+        assert sum(counts.parts[each.key].values()) == pytest.approx(counts.instructions[each.key], rel=0.05), each.key
+    assert counts.exits["null"] < 0.1 and counts.parts["null"]["native"] > 0.99 * counts.instructions["null"]
+    assert counts.exits["fork_exit"] > 1 and counts.parts["fork_exit"]["memory"] > 0.1 * counts.instructions["fork_exit"]
+    boot = counts.parts["boot"]
+    assert boot["memory"] > boot["cpu"] > boot["io"] > 0
 
 
 def test_an_address_belongs_to_the_function_that_begins_before_it():
