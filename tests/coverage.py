@@ -70,7 +70,7 @@ TABLE = {
     "log": Entry("bad_slot rights bad_arg", "nothing"),
     # ---- methods
     "pool.create": Entry("rights dying depth bad_slot no_memory occupied bad_arg bad_type",
-                         "cycles many nothing_left_behind revoke_gives_back again_after_revoke",
+                         "cycles ten_thousand_cycles many nothing_left_behind revoke_gives_back again_after_revoke",
                          unit=("blocks never overlap, and buddies merge",
                                "every kind of object comes and goes, 1000 times, without a trace")),
     "pool.stat": Entry("", "all_bytes"),
@@ -140,7 +140,7 @@ TABLE = {
     "tags.guest": Entry("", "many one_after_the_other"),
     "fault": Entry("", "kind badge syndrome address thread_id pc_sp is_a_call deferred_reply reply_goes_on reply_stops no_handler "
                        "queued handler_gone keeps_registers", unit=("faults are calls; the answer decides",)),
-    "vcpu.posted": Entry("", "delivered retired priority many notify notify_no_more sender no_such_interrupt picture",
+    "vcpu.posted": Entry("", "delivered retired priority many notify notify_no_more sender no_such_interrupt picture core_sleeps",
                          unit=("no posted interrupt is lost, doubled or reordered against priority",)),
     "vcpu.recalled": Entry("", "pending", unit=("recall takes back what is pending, not what is active",)),
     "sched.budget": Entry("", "hard_limit rest_for_others background background_is_lowest remote in_any_window all_of_it"),

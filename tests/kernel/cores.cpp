@@ -171,6 +171,35 @@ void one_reply_for_two() {
     expect_equal("reply.capture/from_two_cores", 800, one.word[0] + one.word[1] + two.word[0] + two.word[1]);
 }
 
+// A core that has nothing to do sleeps, though its guest has an interrupt pending that it masks: where all cores share one
+// clock, what this one gets done meanwhile tells.
+void sleeps_beside_guest() {
+    if (!at_el2()) {
+        skip("vcpu.posted/core_sleeps", "kernel at EL1");
+        return;
+    }
+    Scratch scratch;
+    const Guest guest(scratch);
+    Worker worker(scratch, [](Worker& self) { self.word[0] = u64{sys::Vcpu{self.slots[0]}.run().ok()}; }, {.core = 1});
+    worker.slots[0] = guest.vcpu.slot;
+    const auto masked = [&] {
+        guest.enter_at(guest_interrupts);
+        need(worker.start());
+        check("vcpu.posted/core_sleeps", wait_for([&] { return worker.done(); }) && worker.word[0] == 1);
+    };
+    const auto turns = [] {
+        u64 count = 0;
+        const u64 end = sys::after_ms(2);
+        for (; sys::now() < end; relax()) ++count;
+        return count;
+    };
+    masked();
+    const u64 alone = turns();
+    guest.post(0, 40);
+    masked();
+    check("vcpu.posted/core_sleeps", (guest.page().pending & 1) && turns() > alone - alone / 4);
+}
+
 // One timer, set and stopped by all cores; afterwards it is as good as new.
 void one_timer_for_all() {
     Scratch scratch;
@@ -525,6 +554,7 @@ void test_cores() {
     calls(cores() - 1);
     remote_partners_go();
     one_reply_for_two();
+    sleeps_beside_guest();
     one_timer_for_all();
     signals();
     threads();

@@ -19,6 +19,8 @@ void start_root(Cpu& cpu, Phys boot_page);
 // Guests, beyond what the core knows.
 void guest_timer_interrupt(Cpu& cpu);
 void guest_maintenance(Cpu& cpu);
+// Sleeps until the core has an interrupt, whatever waits for a guest.
+void sleep_beside_guest(Cpu& cpu);
 void guest_refresh(Cpu& cpu);
 void guest_trap(Cpu& cpu, u64 syndrome);
 

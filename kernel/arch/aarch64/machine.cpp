@@ -53,7 +53,7 @@ CpuId cores() { return boot_info().core_count; }
 void interrupt(CpuId core) { gic::send_ipi(core); }
 
 void idle(Cpu& cpu) {
-    asm volatile("dsb sy\n wfi" ::: "memory");
+    sleep_beside_guest(cpu);
     handle_interrupts(cpu);
 }
 

@@ -117,5 +117,6 @@ inline void isb() { asm volatile("isb" ::: "memory"); }
 inline void dsb_ish() { asm volatile("dsb ish" ::: "memory"); }
 inline void dsb_ishst() { asm volatile("dsb ishst" ::: "memory"); }
 inline void dsb_sy() { asm volatile("dsb sy" ::: "memory"); }
+inline void wfi() { asm volatile("dsb sy\n wfi" ::: "memory"); }
 
 }  // namespace twain::kernel

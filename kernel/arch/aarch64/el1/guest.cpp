@@ -322,6 +322,7 @@ void guest_trap(Cpu& cpu, u64 syndrome) {
 
 void guest_timer_interrupt(Cpu&) { reg::CNTV_CTL_EL0::write(0); }
 void guest_maintenance(Cpu&) {}
+void sleep_beside_guest(Cpu&) { wfi(); }
 
 // After interrupts that came while the guest ran: what do they mean for it?
 void guest_refresh(Cpu& cpu) {

@@ -209,6 +209,10 @@ void tell_retired(Vcpu& vcpu) {
         __atomic_fetch_or(&vcpu.page->retired, retired, __ATOMIC_RELEASE);
 }
 
+u64 control_of(const Vcpu& vcpu) {
+    return HardwareLists::kEnable | (vcpu.virqs.any_waiting() ? HardwareLists::kUnderflow : 0);
+}
+
 // Takes what the VMM has posted, and brings the list registers up to date. The vCPU is loaded.
 void plan_interrupts(Vcpu& vcpu) {
     VcpuPage& page = *vcpu.page;
@@ -225,8 +229,8 @@ void plan_interrupts(Vcpu& vcpu) {
             vcpu.virqs.post(hardware, entry, __atomic_load_n(&page.virq[entry], __ATOMIC_RELAXED));
         }
     }
-    const bool more = vcpu.virqs.any_waiting() && vcpu.virqs.fill(hardware, timer_priority(page));
-    hardware.set_control(HardwareLists::kEnable | (more ? HardwareLists::kUnderflow : 0));
+    if (vcpu.virqs.any_waiting()) (void)vcpu.virqs.fill(hardware, timer_priority(page));
+    hardware.set_control(control_of(vcpu));
     tell_retired(vcpu);
 }
 
@@ -393,6 +397,17 @@ void guest_maintenance(Cpu& cpu) {
         return;
     }
     plan_interrupts(*cpu.loaded);
+}
+
+// What is pending in list registers ends WFI here too: a core with a guest that does not take it would never sleep.
+void sleep_beside_guest(Cpu& cpu) {
+    Vcpu* vcpu = cpu.loaded;
+    if (!vcpu || !vcpu->virqs.any_listed()) return wfi();
+    const HardwareLists hardware;
+    hardware.set_control(0);
+    isb();
+    wfi();
+    hardware.set_control(control_of(*vcpu));
 }
 
 // After interrupts that came while the guest ran: what do they mean for it?
