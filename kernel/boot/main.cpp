@@ -30,7 +30,6 @@ void init_cpu(Cpu& cpu, CpuId id) {
     new (&cpu) Cpu();
     cpu.id = id;
     cpu.one = 1;
-    cpu.generation = 1;
     cpu.mpidr = boot.mpidr[id];
     Regime::Cpu::write(reinterpret_cast<u64>(&cpu));
     gic::init_core(id);

@@ -24,7 +24,6 @@ struct Cpu {
     u64 fpu_on;       // nonzero: FP registers may be used now without a trap
     CpuId id;
     u32 one;          // with `id`: what Endpoint::core and receivers read as if this core may receive there
-    u64 generation;   // of tags, see tags.hpp
     u64 translation;  // what the translation base register for user mode holds
 
     Sched* sched;      // whose budget is being used

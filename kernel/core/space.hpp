@@ -44,7 +44,7 @@ public:
     }
 
     abi::SpaceKind kind;
-    machine::SpaceTag tag;  // VMID or ASID, with its generation
+    machine::SpaceTag tag;  // VMID or ASID, and its table
     PageTable<machine::TableFormat> tables;
     Queue<Mapping> mappings;
     Shadow* shadow;  // of a guest without EL2: what was derived from the mappings

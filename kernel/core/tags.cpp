@@ -7,50 +7,75 @@
 
 namespace twain::kernel {
 
-bool Tags::in_use(u64 base) const {
-    for (u64 each : in_use_) {
-        if (each == base) return true;
+class Tags::Lock {
+public:
+    explicit Lock(u32& taken) : taken_(taken) {
+        while (__atomic_exchange_n(&taken_, 1u, __ATOMIC_ACQUIRE)) wait_in_kernel();
     }
-    return false;
-}
+    ~Lock() { __atomic_store_n(&taken_, 0u, __ATOMIC_RELEASE); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
 
+private:
+    u32& taken_;
+};
+
+// In this generation.
 bool Tags::taken(u64 number) const {
-    for (u64 each : in_use_) {
-        if (each >> Tag::kShift == number) return true;
-    }
-    return false;
+    const Tag* owner = owners_[number];
+    return owner && (owner == &gone_ || owner->word() >> Tag::kShift == number);
 }
 
-// A core compares generations, then notes the base that it is going to use. Only when each has been between two such
-// pairs is it known what they use.
+// A core goes on using the base.
+void Tags::keep(u64 base) {
+    Tag*& owner = owners_[base >> Tag::kShift];
+    if (owner && owner->base() == base) {
+        owner->set(base);
+    } else {
+        owner = &gone_;
+    }
+}
+
+// A core reads a tag, then notes the base that it is going to use. Only when each has been between two such pairs is it
+// known what they use.
 void Tags::begin_generation() {
-    ++generation_;
-    next_ = 1;
-    for (CpuId core = 0; core < machine::cores(); ++core) {
-        __atomic_store_n(&machine::cpu(core).generation, generation_, __ATOMIC_RELEASE);
+    for (u64 number = 1; number < count_; ++number) {
+        Tag*& owner = owners_[number];
+        if (owner == &gone_) {
+            owner = nullptr;
+        } else if (owner) {
+            owner->set(owner->word() | Tag::kStale);
+        }
     }
     pass_all_cores();
     for (CpuId core = 0; core < machine::cores(); ++core) {
-        in_use_[2 * core] = __atomic_load_n(&machine::cpu(core).translation, __ATOMIC_ACQUIRE);
-        in_use_[2 * core + 1] = __atomic_load_n(&machine::cpu(core).alternate, __ATOMIC_RELAXED);
+        keep(__atomic_load_n(&machine::cpu(core).translation, __ATOMIC_ACQUIRE));
+        keep(__atomic_load_n(&machine::cpu(core).alternate, __ATOMIC_RELAXED));
     }
     flush_();
+    next_ = 1;
 }
 
-void Tags::renew(Tag& tag, u64 table) {
-    while (__atomic_exchange_n(&lock_, 1u, __ATOMIC_ACQUIRE)) wait_in_kernel();
-    if (tag.generation != generation_) {
-        if (tag.generation == 0 || !in_use(tag.base)) {
-            u64 number = 0;
-            do {
-                if (next_ >= count_) begin_generation();
-                number = next_++;
-            } while (taken(number));
-            tag.base = number << Tag::kShift | table;
+u64 Tags::renew(Tag& tag, u64 table) {
+    const Lock lock(lock_);
+    if (tag.word() & Tag::kStale) {  // else another core has been faster
+        if (owners_[tag.number()] == &tag) owners_[tag.number()] = nullptr;
+        for (;; ++next_) {
+            if (next_ == count_) begin_generation();
+            if (!taken(next_)) break;
         }
-        __atomic_store_n(&tag.generation, generation_, __ATOMIC_RELEASE);
+        owners_[next_] = &tag;
+        tag.set(next_ << Tag::kShift | table);
+        ++next_;
     }
-    __atomic_store_n(&lock_, 0u, __ATOMIC_RELEASE);
+    return tag.word();
+}
+
+void Tags::forget(Tag& tag) {
+    const Lock lock(lock_);
+    Tag*& owner = owners_[tag.number()];
+    if (owner == &tag) owner = &gone_;
+    tag.set(Tag::kStale);
 }
 
 }  // namespace twain::kernel

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 //
-// Tags of address spaces in the TLB (VMIDs, ASIDs): there are fewer than spaces. A tag is of a generation. When the
-// numbers run out, a new generation begins: all translations are dropped, and each space gets another number when it is
+// Tags of address spaces in the TLB (VMIDs, ASIDs): there are fewer than spaces. When the numbers run out, a new
+// generation begins: all tags become stale, all translations are dropped, and each space gets another number when it is
 // next used, but for what user mode uses at that moment; that keeps its number.
 #pragma once
 
@@ -12,23 +12,29 @@ namespace twain::kernel {
 
 class Tags {
 public:
+    static constexpr u64 kMost = 256;
+
     // Numbers 1 to count - 1. `flush` drops all translations of all cores.
     constexpr Tags(u64 count, void (*flush)()) : count_(count), flush_(flush) {}
 
-    // Makes the tag one of the current generation. On any core, with interrupts off, with or without the structure lock.
-    void renew(Tag& tag, u64 table);
+    // Makes a stale tag current; the base that it then is. On any core, with interrupts off, with or without the structure
+    // lock; so may forget() be called.
+    u64 renew(Tag& tag, u64 table);
+    // The tag's table, or the tag itself, is about to go. Its number stays away until the next generation.
+    void forget(Tag& tag);
 
 private:
-    bool in_use(u64 base) const;  // by a core when the generation began
+    class Lock;
     bool taken(u64 number) const;
+    void keep(u64 base);
     void begin_generation();
 
     const u64 count_;
     void (*const flush_)();
     u32 lock_ = 0;
     u64 next_ = 1;
-    u64 generation_ = 1;
-    u64 in_use_[2 * abi::kMaxCores] = {};
+    Tag gone_;                 // stands for those that were forgotten
+    Tag* owners_[kMost] = {};  // who was given the number last
 };
 
 }  // namespace twain::kernel

@@ -30,12 +30,21 @@ struct Address {
 using Phys = Address<struct PhysTag>;
 using Virt = Address<struct VirtTag>;  // of a host space; of a guest space: the intermediate physical address
 
-// What a translation base register holds: the address space's number in the TLB ([63:48], see tags.hpp) and its table.
-struct Tag {
+// What a translation base register holds: the address space's number in the TLB ([55:48], see tags.hpp) and its table. One
+// word, so that no core ever reads the one without the other.
+class Tag {
+public:
     static constexpr unsigned kShift = 48;
-    u64 base = 0;
-    u64 generation = 0;  // if not that of the core, the number may be another space's by now
-    constexpr u64 number() const { return base >> kShift; }
+    static constexpr u64 kStale = u64{1} << 63;  // the number may be another space's by now
+
+    u64 word() const { return __atomic_load_n(&word_, __ATOMIC_RELAXED); }
+    u64 base() const { return word() & ~kStale; }  // stale or not
+    u64 number() const { return base() >> kShift; }
+
+private:
+    friend class Tags;
+    void set(u64 word) { __atomic_store_n(&word_, word, __ATOMIC_RELEASE); }
+    u64 word_ = kStale;
 };
 
 using CpuId = u32;

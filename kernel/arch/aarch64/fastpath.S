@@ -36,11 +36,11 @@
     b.ne    slow_syscall
 .endm
 
-// -> x8 = Cpu, x15 = generation of its tags. The endpoint x10 is at home here and its queue holds receivers, or nobody.
+// -> x8 = Cpu. The endpoint x10 is at home here and its queue holds receivers, or nobody.
 .macro check_home
     mrs     x8, CPU_ELx
     ldr     x12, [x10, #ENDPOINT_HOME]
-    ldp     x13, x15, [x8, #CPU_LOCAL]
+    ldr     x13, [x8, #CPU_LOCAL]
     cmp     x12, x13
     b.ne    slow_syscall
 .endm
@@ -48,9 +48,8 @@
 // x14 = thread to switch to -> x17 = its translation base, whose tag is not stale, x18 = its thread pointer.
 .macro check_space
     ldp     x12, x18, [x14, #THREAD_SPACE]
-    ldp     x17, x12, [x12, #SPACE_TAG]
-    cmp     x12, x15
-    b.ne    slow_syscall
+    ldr     x17, [x12, #SPACE_TAG]
+    tbnz    x17, #TAG_STALE, slow_syscall
 .endm
 
 // x8 = Cpu, x14 = to, x17 = its translation base, x18 = its thread pointer; x0..x7 as the other finds them.

@@ -60,7 +60,7 @@ void flush_walks();  // cached table entries of all spaces
 // All translations of one, on all cores. False: interrupted; the next call with the same `progress` goes on, from 0 begins.
 bool flush_space(Space& space, u64& progress);
 bool forget_space(Space& space);  // false: interrupted
-void renew_tag(Space& space);  // its tag is of an old generation
+u64 renew_tag(Space& space);      // its tag is stale; what it is then
 
 // Threads
 using FpuState = kernel::FpuState;

@@ -18,7 +18,7 @@ struct Offsets {
     static_assert(offsetof(Cpu, hazard) == CPU_HAZARD && offsetof(Cpu, fpu_on) == CPU_HAZARD + 8);
     static_assert(offsetof(Cpu, current) == CPU_CURRENT && offsetof(Cpu, frame) == CPU_CURRENT + 8);
     static_assert(offsetof(Cpu, id) == CPU_LOCAL && offsetof(Cpu, one) == CPU_LOCAL + 4);
-    static_assert(offsetof(Cpu, generation) == CPU_LOCAL + 8 && offsetof(Cpu, translation) == CPU_TRANSLATION);
+    static_assert(offsetof(Cpu, translation) == CPU_TRANSLATION);
 
     static_assert(offsetof(Thread, frame) == THREAD_FRAME && THREAD_FRAME % 16 == 0);
     static_assert(offsetof(Thread, cspace) == THREAD_CSPACE && offsetof(Thread, sched) == THREAD_SCHED);
@@ -39,7 +39,7 @@ struct Offsets {
     static_assert(offsetof(Endpoint, core) == ENDPOINT_HOME && offsetof(Endpoint, receivers) == ENDPOINT_HOME + 4);
     static_assert(offsetof(Notification, bits) == NOTE_BITS && offsetof(Notification, waiter) == NOTE_WAITER);
     static_assert(offsetof(Sched, user) == SCHED_USER);
-    static_assert(offsetof(Space, tag) == SPACE_TAG && sizeof(machine::SpaceTag) == 16);
+    static_assert(offsetof(Space, tag) == SPACE_TAG && Tag::kStale == u64{1} << TAG_STALE);
 
     static_assert(static_cast<int>(Type::endpoint) == TYPE_ENDPOINT && static_cast<int>(Type::vcpu) == TYPE_VCPU);
     static_assert(static_cast<int>(Type::notification) == TYPE_NOTIFICATION);

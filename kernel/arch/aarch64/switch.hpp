@@ -12,9 +12,9 @@ namespace twain::kernel::machine {
 
 // Makes a space the one of user mode on this core.
 inline void activate(Cpu& cpu, Space& space) {
-    if (space.tag.generation != cpu.generation) [[unlikely]]
-        renew_tag(space);
-    const u64 base = space.tag.base;
+    u64 base = space.tag.word();
+    if (base & Tag::kStale) [[unlikely]]
+        base = renew_tag(space);
     __atomic_store_n(&cpu.translation, base, __ATOMIC_RELAXED);
     Regime::UserTable::write(base);
 }

@@ -46,7 +46,6 @@ void reset(CpuId cores, u64 ram) {
     for (CpuId id = 0; id < abi::kMaxCores; ++id) {
         cpus[id] = std::make_unique<Cpu>();
         cpus[id]->id = id;
-        cpus[id]->generation = 1;
         cpus[id]->online = id < cores;
         cpus[id]->since = machine_state.clock;
         machine_state.timer[id] = abi::kForever;

@@ -16,7 +16,7 @@ namespace {
 unsigned flushes = 0;
 void flush() { ++flushes; }
 
-constexpr u64 kTags = 8, kSpaces = 20;
+constexpr unsigned kTags = 8, kSpaces = 20;
 
 struct Spaces {
     Tags tags{kTags, flush};
@@ -28,8 +28,9 @@ struct Spaces {
     void use(CpuId core, unsigned space) {
         fake::on(core, [&] {
             Cpu& cpu = machine::cpu();
-            if (tag[space].generation != cpu.generation) tags.renew(tag[space], table(space));
-            cpu.translation = tag[space].base;
+            u64 base = tag[space].word();
+            if (base & Tag::kStale) base = tags.renew(tag[space], table(space));
+            cpu.translation = base;
         });
     }
 };
@@ -53,7 +54,7 @@ TEST_CASE("a core that uses a space keeps its number, and shares it with no othe
             REQUIRE((base & 0xffff'ffff'ffff) == Spaces::table(used[each]));
             REQUIRE(base >> Tag::kShift > 0);
             REQUIRE(base >> Tag::kShift < kTags);
-            REQUIRE(base == spaces.tag[used[each]].base);  // so invalidating that reaches it
+            REQUIRE(base == spaces.tag[used[each]].word());  // so invalidating that reaches it
             for (CpuId other = 0; other < each; ++other) {
                 if (used[other] == used[each]) continue;
                 REQUIRE(base >> Tag::kShift != machine::cpu(other).translation >> Tag::kShift);
@@ -70,10 +71,10 @@ TEST_CASE("a number is given away only after translations under it have gone") {
     flushes = 1;
     for (unsigned step = 0; step < 1000; ++step) {
         const auto space = static_cast<unsigned>(step % kSpaces);
-        const u64 before = spaces.tag[space].base;
+        const u64 before = spaces.tag[space].word();
         spaces.use(0, space);
         const u64 number = spaces.tag[space].number();
-        if (spaces.tag[space].base != before) {
+        if (spaces.tag[space].word() != before) {
             REQUIRE(generation[number] != flushes);
             generation[number] = flushes;
         }
@@ -83,7 +84,7 @@ TEST_CASE("a number is given away only after translations under it have gone") {
 TEST_CASE("a core that was about to use a space when the numbers ran out counts as using it") {
     fake::reset(2, 1 << 20);
     Spaces spaces;
-    spaces.use(1, 0);  // compared, and found current
+    spaces.use(1, 0);  // read, and found current
     const u64 late = machine::cpu(1).translation;
     machine::cpu(1).translation = 0;
     fake::state().while_waiting = [&] {  // noted after the other core has begun a generation
@@ -93,6 +94,39 @@ TEST_CASE("a core that was about to use a space when the numbers ran out counts 
         spaces.use(0, space);
         REQUIRE(spaces.tag[space].number() != late >> Tag::kShift);
     }
+}
+
+TEST_CASE("a tag that has been forgotten leaves its number to nobody before translations under it have gone") {
+    fake::reset(2, 1 << 20);
+    Spaces spaces;
+    for (unsigned round = 0; round < 100; ++round) {
+        spaces.use(1, 0);
+        for (unsigned use = 0; use < round; ++use) spaces.use(0, 1 + use % (kSpaces - 1));
+        const bool stays = round % 2 != 0;  // the core, with the number of what is no longer there
+        const u64 number = spaces.tag[0].number();
+        const unsigned before = flushes;
+        spaces.tags.forget(spaces.tag[0]);
+        REQUIRE((spaces.tag[0].word() & Tag::kStale) != 0);
+        if (!stays) machine::cpu(1).translation = 0;
+        for (unsigned use = 0; use < 3 * kTags; ++use) {
+            const unsigned space = 1 + use % (kSpaces - 1);
+            spaces.use(0, space);
+            if (stays || flushes == before) REQUIRE(spaces.tag[space].number() != number);
+            if (use % 2) spaces.tags.forget(spaces.tag[space]);
+        }
+    }
+}
+
+TEST_CASE("the numbers of what came and went are given out again") {
+    fake::reset(1, 1 << 20);
+    flushes = 0;
+    Spaces spaces;
+    for (unsigned round = 0; round < 1000; ++round) {
+        spaces.use(0, round % kSpaces);
+        spaces.tags.forget(spaces.tag[round % kSpaces]);
+    }
+    REQUIRE(flushes >= 1000 / kTags);
+    REQUIRE(flushes <= 1000 / (kTags - 3));
 }
 
 }  // namespace twain::kernel

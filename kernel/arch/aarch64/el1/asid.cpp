@@ -25,9 +25,10 @@ void flush_all() {
     isb();
 }
 
-void renew_asid(Tag& tag, u64 table) { asids.renew(tag, table); }
+u64 renew_asid(Tag& tag, u64 table) { return asids.renew(tag, table); }
+void forget_asid(Tag& tag) { asids.forget(tag); }
 
-void renew_tag(Space& space) { renew_asid(space.tag, space.tables.root().value); }
+u64 renew_tag(Space& space) { return renew_asid(space.tag, space.tables.root().value); }
 
 // Also of those who read a guest space's tables by hand.
 void flush_walks() {
@@ -35,7 +36,7 @@ void flush_walks() {
     synchronize();
 }
 
-// By the ASID that it has, of whatever generation: a core may have been using it since then.
+// By the ASID that it has, stale or not: a core may still be using it.
 bool flush_space(Space& space, u64& progress) {
     dsb_ish();
     if (space.kind == abi::SpaceKind::guest) return drop_shadows(space, progress);
@@ -60,7 +61,9 @@ bool forget_space(Space& space) {
         return free_shadows(space);
     }
     u64 progress = 0;
-    return flush_space(space, progress);
+    const bool done = flush_space(space, progress);
+    forget_asid(space.tag);
+    return done;
 }
 
 }  // namespace twain::kernel::machine

@@ -10,8 +10,9 @@ namespace twain::kernel::machine {
 
 void flush_all();  // all translations of all cores
 
-// Gives the tag an ASID of the current generation.
-void renew_asid(Tag& tag, u64 table);
+// Of a view: see Tags.
+u64 renew_asid(Tag& tag, u64 table);
+void forget_asid(Tag& tag);
 
 // What was derived from a guest space's mappings goes when one of them does. False: interrupted. Structure lock.
 bool drop_shadows(Space& space, u64& progress);

@@ -53,7 +53,7 @@ void forget_entries(u64& leads, bool pages, unsigned end = 512) {
 class Shadow::Lock {
 public:
     explicit Lock(Shadow& shadow) : taken_(shadow.lock_) {
-        while (__atomic_exchange_n(&taken_, 1u, __ATOMIC_ACQUIRE)) machine::relax();
+        while (__atomic_exchange_n(&taken_, 1u, __ATOMIC_ACQUIRE)) wait_in_kernel();
     }
     ~Lock() { __atomic_store_n(&taken_, 0u, __ATOMIC_RELEASE); }
     Lock(const Lock&) = delete;
@@ -194,12 +194,13 @@ Shadow* Shadow::make(Space& space) {
     void* memory = space.pool->allocate(Pool::order_of<Shadow>());
     if (!memory) return nullptr;
     auto* shadow = new (memory) Shadow();
-    shadow->views_ = static_cast<View*>(space.pool->allocate(kTableOrder));
+    void* views = space.pool->allocate(kTableOrder);
     static_assert(sizeof(View) * abi::kShadowViews <= kPage);
-    if (!shadow->views_) {
+    if (!views) {
         space.pool->free(memory, Pool::order_of<Shadow>());
         return nullptr;
     }
+    shadow->views_ = new (views) View[abi::kShadowViews];
     __atomic_store_n(&space.shadow, shadow, __ATOMIC_RELEASE);
     return shadow;
 }
@@ -318,7 +319,7 @@ Status Shadow::view(u64 number, u64 lower, u64 upper) {
     __atomic_store_n(&view.lower, roots_[lower] & kAddress, __ATOMIC_RELAXED);
     __atomic_store_n(&view.upper, upper ? roots_[upper] & kAddress : Regime::roots().kernel, __ATOMIC_RELEASE);
     // Another ASID. A core that is entering it, without this lock, has one before or after; never none, which is the kernel's.
-    __atomic_store_n(&view.tag.generation, u64{0}, __ATOMIC_RELEASE);
+    machine::forget_asid(view.tag);
     return {};
 }
 
@@ -334,10 +335,8 @@ bool Shadow::activate(Cpu& cpu, const u32 (&numbers)[2], unsigned level, Entry& 
         View& view = views_[number];
         const u64 upper = __atomic_load_n(&view.upper, __ATOMIC_ACQUIRE);
         if (!upper) return false;
-        if (__atomic_load_n(&view.tag.generation, __ATOMIC_RELAXED) != cpu.generation) {
-            machine::renew_asid(view.tag, __atomic_load_n(&view.lower, __ATOMIC_RELAXED));
-        }
-        const u64 base = __atomic_load_n(&view.tag.base, __ATOMIC_RELAXED);
+        u64 base = view.tag.word();
+        if (base & Tag::kStale) base = machine::renew_asid(view.tag, view.lower);
         lowers[each] = base & Regime::UserTable::kTable;
         entry.uppers[each] = upper | (base & ~Regime::UserTable::kTable);
         __atomic_store_n(each == level ? &cpu.translation : &cpu.alternate, base, __ATOMIC_RELAXED);
@@ -417,6 +416,7 @@ bool Shadow::free_all(Pool& pool) {
         pool.free(table, kTableOrder);
         if (should_pause()) return false;
     }
+    for (u64 number = 0; number < abi::kShadowViews; ++number) machine::forget_asid(views_[number].tag);
     pool.free(views_, kTableOrder);
     pool.free(this, Pool::order_of<Shadow>());
     return true;

@@ -22,13 +22,13 @@ constinit Tags vmids(kVmids, flush_all);
 
 }  // namespace
 
-void renew_tag(Space& space) { vmids.renew(space.tag, space.tables.root().value); }
+u64 renew_tag(Space& space) { return vmids.renew(space.tag, space.tables.root().value); }
 
-// By the VMID that it has, of whatever generation: a core may have been using it since then.
+// By the VMID that it has, stale or not: a core may still be using it.
 bool flush_space(Space& space, u64&) {
     dsb_ish();
     const u64 before = reg::VTTBR_EL2::read();
-    reg::VTTBR_EL2::write(space.tag.base);
+    reg::VTTBR_EL2::write(space.tag.base());
     isb();
     asm volatile("tlbi vmalls12e1is" ::: "memory");
     dsb_ish();
@@ -45,7 +45,7 @@ void flush_walks() {
 // The tables are about to go: no core keeps them in its register. Structure lock.
 bool forget_space(Space& space) {
     const auto leave = [](void* argument) {
-        const u64 base = static_cast<Space*>(argument)->tag.base;
+        const u64 base = static_cast<Space*>(argument)->tag.base();
         if (reg::VTTBR_EL2::read() != base) return;
         reg::VTTBR_EL2::write(0);
         isb();
@@ -53,7 +53,9 @@ bool forget_space(Space& space) {
     };
     for (CpuId core = 0; core < cores(); ++core) run_on(core, leave, &space);
     u64 progress = 0;
-    return flush_space(space, progress);
+    const bool done = flush_space(space, progress);
+    vmids.forget(space.tag);
+    return done;
 }
 
 }  // namespace twain::kernel::machine
