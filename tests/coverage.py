@@ -140,8 +140,10 @@ TABLE = {
     "tags.guest": Entry("", "many one_after_the_other"),
     "fault": Entry("", "kind badge syndrome address thread_id pc_sp is_a_call deferred_reply reply_goes_on reply_stops no_handler "
                        "queued handler_gone keeps_registers", unit=("faults are calls; the answer decides",)),
-    "vcpu.posted": Entry("", "delivered retired priority many notify notify_no_more sender no_such_interrupt picture core_sleeps",
-                         unit=("no posted interrupt is lost, doubled or reordered against priority",)),
+    "vcpu.posted": Entry("", "delivered retired priority many all_urgencies notify notify_no_more sender no_such_interrupt picture "
+                             "core_sleeps",
+                         unit=("no posted interrupt is lost, doubled or reordered against priority",
+                               "however many wait, the most urgent are in the registers, each of which was touched at most twice")),
     "vcpu.recalled": Entry("", "pending", unit=("recall takes back what is pending, not what is active",)),
     "sched.budget": Entry("", "hard_limit rest_for_others background background_is_lowest remote in_any_window all_of_it"),
     # removing an object while it is in use

@@ -39,7 +39,6 @@ Status create_vcpu(Invocation& call, Slot& slot) {
         for (Slot& ref : vcpu.refs) ref.set_home(Home::vcpu);
         vcpu.live = Vcpu::kNowhere;
         vcpu.affinity = affinity;
-        vcpu.virqs.init();
         vcpu.space = &space.value()->object<Space>();
         return derive(*space.value(), vcpu.refs[Vcpu::ref_space], rights::all, 0);
     });

@@ -20,34 +20,21 @@ private:
     u32& taken_;
 };
 
-// In this generation.
-bool Tags::taken(u64 number) const {
-    const Tag* owner = owners_[number];
-    return owner && (owner == &gone_ || owner->word() >> Tag::kShift == number);
-}
-
 // A core goes on using the base.
 void Tags::keep(u64 base) {
-    Tag*& owner = owners_[base >> Tag::kShift];
-    if (owner && owner->base() == base) {
-        owner->set(base);
-    } else {
-        owner = &gone_;
-    }
+    const u64 number = base >> Tag::kShift;
+    put_away(number);
+    if (Tag* owner = owners_[number]; owner && owner->base() == base) owner->set(base);
 }
 
 // A core reads a tag, then notes the base that it is going to use. Only when each has been between two such pairs is it
 // known what they use.
 void Tags::begin_generation() {
     for (u64 number = 1; number < count_; ++number) {
-        Tag*& owner = owners_[number];
-        if (owner == &gone_) {
-            owner = nullptr;
-        } else if (owner) {
-            owner->set(owner->word() | Tag::kStale);
-        }
+        if (Tag* owner = owners_[number]) owner->set(owner->word() | Tag::kStale);
     }
     pass_all_cores();
+    for (u64& word : away_) word = 0;
     for (CpuId core = 0; core < machine::cores(); ++core) {
         keep(__atomic_load_n(&machine::cpu(core).translation, __ATOMIC_ACQUIRE));
         keep(__atomic_load_n(&machine::cpu(core).alternate, __ATOMIC_RELAXED));
@@ -62,7 +49,7 @@ u64 Tags::renew(Tag& tag, u64 table) {
         if (owners_[tag.number()] == &tag) owners_[tag.number()] = nullptr;
         for (;; ++next_) {
             if (next_ == count_) begin_generation();
-            if (!taken(next_)) break;
+            if (!away(next_)) break;
         }
         owners_[next_] = &tag;
         tag.set(next_ << Tag::kShift | table);
@@ -73,8 +60,11 @@ u64 Tags::renew(Tag& tag, u64 table) {
 
 void Tags::forget(Tag& tag) {
     const Lock lock(lock_);
-    Tag*& owner = owners_[tag.number()];
-    if (owner == &tag) owner = &gone_;
+    const u64 number = tag.number();
+    if (owners_[number] == &tag) {
+        owners_[number] = nullptr;
+        if (!(tag.word() & Tag::kStale)) put_away(number);
+    }
     tag.set(Tag::kStale);
 }
 

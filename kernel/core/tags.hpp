@@ -25,7 +25,8 @@ public:
 
 private:
     class Lock;
-    bool taken(u64 number) const;
+    bool away(u64 number) const { return away_[number / 64] >> number % 64 & 1; }
+    void put_away(u64 number) { away_[number / 64] |= u64{1} << number % 64; }
     void keep(u64 base);
     void begin_generation();
 
@@ -33,8 +34,8 @@ private:
     void (*const flush_)();
     u32 lock_ = 0;
     u64 next_ = 1;
-    Tag gone_;                 // stands for those that were forgotten
-    Tag* owners_[kMost] = {};  // who was given the number last
+    u64 away_[kMost / 64] = {};  // numbers that nobody is given in this generation
+    Tag* owners_[kMost] = {};    // who was given the number last
 };
 
 }  // namespace twain::kernel

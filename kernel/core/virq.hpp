@@ -21,13 +21,8 @@ namespace twain::kernel {
 class VirqPlan {
 public:
     static constexpr unsigned kEntries = abi::kVirqs + 1, kTimer = abi::kVirqs, kMaxLists = 16;
-    static constexpr u8 kNone = 0xff;
     static constexpr u64 kPending = u64{1} << 62, kActive = u64{2} << 62, kStates = u64{3} << 62;
     static constexpr u64 kHw = u64{1} << 61, kGroup1 = u64{1} << 60, kEoi = u64{1} << 41;
-
-    void init() {
-        for (u8& owner : owner_) owner = kNone;
-    }
 
     bool any_listed() const { return used_ != 0; }
     bool any_waiting() const { return waiting_ != 0 || timer_waiting_; }
@@ -43,8 +38,8 @@ public:
             return;
         }
         words_[i] = word;
-        const u8 list = list_of(i);
-        if (list != kNone) {
+        if (listed(i)) {
+            const unsigned list = list_of(i);
             const u64 value = lists.read(list);
             if (value & kStates) {
                 lists.write(list, (value & ~kEoi) | kPending | eoi(word));
@@ -59,8 +54,8 @@ public:
     template <typename Lists>
     void recall(Lists& lists, unsigned i) {
         const u64 bit = u64{1} << i;
-        const u8 list = list_of(i);
-        if (list != kNone) {
+        if (listed(i)) {
+            const unsigned list = list_of(i);
             const u64 value = lists.read(list);
             if (value & kActive) {
                 lists.write(list, value & ~kPending);
@@ -74,16 +69,16 @@ public:
     }
 
     // The virtual timer's physical interrupt has come (and is active).
-    void raise_timer() { timer_waiting_ = list_of(kTimer) == kNone; }
-    bool timer_in_flight() const { return timer_waiting_ || list_of(kTimer) != kNone; }
+    void raise_timer() { timer_waiting_ = !listed(kTimer); }
+    bool timer_in_flight() const { return timer_waiting_ || listed(kTimer); }
 
     // Looks which list registers the guest has finished with.
     template <typename Lists>
     void collect(Lists& lists) {
         for (u64 done = lists.empty() & used_; done; done &= done - 1) {
             const unsigned list = static_cast<unsigned>(__builtin_ctzll(done));
-            const u8 entry = owner_[list];
-            free_list(static_cast<u8>(list));
+            const unsigned entry = owner_[list];
+            free_list(list);
             if (entry != kTimer) {
                 retired_ |= u64{1} << entry;
                 if (words_[entry] & abi::kVirqNotify) {
@@ -94,27 +89,18 @@ public:
         }
     }
 
-    // Moves waiting entries into list registers, most urgent first; one that is only pending makes way for a more
-    // urgent one. Returns true if something has to wait on: then an underflow maintenance interrupt is wanted.
+    // Moves waiting entries into list registers. If not all fit, the most urgent go first, and registers that are only
+    // pending make way for more urgent entries. Returns true if something has to wait on: then an underflow maintenance
+    // interrupt is wanted. However many wait, each entry and each register is looked at once.
     template <typename Lists>
     bool fill(Lists& lists, u8 timer_priority) {
-        u64 equals = 0;  // waiting entries that are as urgent as the most urgent one: they need no further search
-        while (any_waiting()) {
-            const unsigned entry =
-                equals ? static_cast<unsigned>(__builtin_ctzll(equals)) : most_urgent(timer_priority, equals);
-            u8 list = free_slot(lists.count());
-            if (list == kNone) list = evict(lists, priority(entry, timer_priority));
-            if (list == kNone) return true;
-            lists.write(list, list_value(lists, entry, timer_priority));
-            owner_[list] = static_cast<u8>(entry);
-            used_ |= u64{1} << list;
-            if (entry == kTimer) {
-                timer_waiting_ = false;
-            } else {
-                waiting_ &= ~(u64{1} << entry);
-                equals &= ~(u64{1} << entry);
-            }
+        u64 free = ~used_ & ((u64{1} << lists.count()) - 1);
+        if (!fit(free)) [[unlikely]] {
+            choose(lists, free, timer_priority);
+            return true;
         }
+        if (timer_waiting_) put(lists, free, kTimer, timer_priority);
+        while (waiting_) put(lists, free, static_cast<unsigned>(__builtin_ctzll(waiting_)), timer_priority);
         return false;
     }
 
@@ -154,40 +140,90 @@ public:
     }
 
 private:
-    u8 list_of(unsigned entry) const {
-        for (u64 each = used_; each; each &= each - 1) {
-            const unsigned list = static_cast<unsigned>(__builtin_ctzll(each));
-            if (owner_[list] == entry) return static_cast<u8>(list);
+    // Entries by urgency: five bits of priority, as every implementation has them.
+    class Levels {
+    public:
+        static constexpr unsigned kCount = 32;
+        unsigned first() const { return used_ ? static_cast<unsigned>(__builtin_ctz(used_)) : kCount; }
+        void add(unsigned entry, unsigned level) {
+            if (!(used_ >> level & 1)) entries_[level] = 0;
+            used_ |= 1u << level;
+            entries_[level] |= u64{1} << entry;
         }
-        return kNone;
-    }
-    void free_list(u8 list) {
+        unsigned take_first() {
+            u64& entries = entries_[first()];
+            const unsigned entry = static_cast<unsigned>(__builtin_ctzll(entries));
+            entries &= entries - 1;
+            if (!entries) used_ &= used_ - 1;
+            return entry;
+        }
+
+    private:
+        u32 used_ = 0;         // levels that have entries
+        u64 entries_[kCount];  // of those
+    };
+
+    bool listed(unsigned entry) const { return place_[entry] != 0; }
+    unsigned list_of(unsigned entry) const { return place_[entry] - 1u; }
+    void free_list(unsigned list) {
         used_ &= ~(u64{1} << list);
-        owner_[list] = kNone;
+        place_[owner_[list]] = 0;
     }
-    u8 free_slot(unsigned count) const {
-        const u64 free = ~used_ & ((u64{1} << count) - 1);
-        return free ? static_cast<u8>(__builtin_ctzll(free)) : kNone;
+    bool fit(u64 free) const {
+        if (timer_waiting_ && !free) return false;
+        if (timer_waiting_) free &= free - 1;
+        u64 left = waiting_;
+        for (; left && free; left &= left - 1) free &= free - 1;
+        return !left;
     }
     u8 priority(unsigned entry, u8 timer_priority) const {
         return entry == kTimer ? timer_priority : static_cast<u8>(words_[entry] >> 16);
     }
-    unsigned most_urgent(u8 timer_priority, u64& equals) const {
-        unsigned best = timer_waiting_ ? kTimer : kNone;
-        u32 least = timer_waiting_ ? timer_priority : 0x100;
-        equals = 0;
+    unsigned level(unsigned entry, u8 timer_priority) const { return priority(entry, timer_priority) >> 3; }
+
+    // A waiting entry into the first of the free registers.
+    template <typename Lists>
+    void put(Lists& lists, u64& free, unsigned entry, u8 timer_priority) {
+        const unsigned list = static_cast<unsigned>(__builtin_ctzll(free));
+        free &= free - 1;
+        lists.write(list, list_value(lists, entry, timer_priority));
+        owner_[list] = static_cast<u8>(entry);
+        place_[entry] = static_cast<u8>(list + 1);
+        used_ |= u64{1} << list;
+        if (entry == kTimer) {
+            timer_waiting_ = false;
+        } else {
+            waiting_ &= ~(u64{1} << entry);
+        }
+    }
+
+    // More wait than registers are free. The timer is no less urgent than what is as urgent.
+    template <typename Lists>
+    [[gnu::noinline]] void choose(Lists& lists, u64 free, u8 timer_priority) {
+        Levels levels;
         for (u64 each = waiting_; each; each &= each - 1) {
             const unsigned entry = static_cast<unsigned>(__builtin_ctzll(each));
-            const u32 own = words_[entry] >> 16 & 0xff;
-            if (own > least) continue;
-            if (own < least) {
-                best = entry;
-                equals = 0;
-            }
-            least = own;
-            equals |= u64{1} << entry;
+            levels.add(entry, level(entry, timer_priority));
         }
-        return best;
+        unsigned best = levels.first();
+        if (timer_waiting_ && level(kTimer, timer_priority) < best) best = level(kTimer, timer_priority);
+        for (u64 each = used_; each; each &= each - 1) {
+            const unsigned list = static_cast<unsigned>(__builtin_ctzll(each));
+            const unsigned entry = owner_[list];
+            if (level(entry, timer_priority) <= best || (lists.read(list) & kStates) != kPending) continue;
+            free_list(list);  // what it holds is overwritten below
+            free |= u64{1} << list;
+            if (entry == kTimer) {
+                timer_waiting_ = true;
+            } else {
+                waiting_ |= u64{1} << entry;
+                levels.add(entry, level(entry, timer_priority));
+            }
+        }
+        while (free) {
+            const bool timer = timer_waiting_ && level(kTimer, timer_priority) <= levels.first();
+            put(lists, free, timer ? kTimer : levels.take_first(), timer_priority);
+        }
     }
     static u64 eoi(u32 word) { return word & abi::kVirqNotify ? kEoi : 0; }
     template <typename Lists>
@@ -197,30 +233,6 @@ private:
         const u32 word = words_[entry];
         return value | eoi(word) | lists.sender(word) << 32 | (word & 0xffff);
     }
-    // The least urgent register that is only pending goes back to waiting, if it is less urgent than `than`.
-    template <typename Lists>
-    u8 evict(Lists& lists, u8 than) {
-        u8 worst = kNone;
-        u8 worst_priority = than;
-        for (u64 each = used_; each; each &= each - 1) {
-            const unsigned list = static_cast<unsigned>(__builtin_ctzll(each));
-            const u64 value = lists.read(list);
-            const u8 urgency = static_cast<u8>(value >> 48);
-            if ((value & kStates) != kPending || urgency <= worst_priority) continue;
-            worst = static_cast<u8>(list);
-            worst_priority = urgency;
-        }
-        if (worst == kNone) return kNone;
-        const u8 entry = owner_[worst];
-        lists.write(worst, 0);
-        free_list(worst);
-        if (entry == kTimer) {
-            timer_waiting_ = true;
-        } else {
-            waiting_ |= u64{1} << entry;
-        }
-        return worst;
-    }
 
     static constexpr u64 kTimerIntid = 27;
     u64 waiting_ = 0;
@@ -228,7 +240,8 @@ private:
     u64 used_ = 0;
     bool timer_waiting_ = false;
     bool notify_ = false;
-    u8 owner_[kMaxLists] = {};
+    u8 owner_[kMaxLists] = {};  // of the registers in use
+    u8 place_[kEntries] = {};   // register plus 1
     u32 words_[abi::kVirqs] = {};
 };
 

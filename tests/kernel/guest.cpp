@@ -160,6 +160,25 @@ void interrupts() {
     for (unsigned i = 0; i < abi::kVirqs && guest.hvc(0x1a); ++i) seen |= u64{1} << (page.x[21] - 100);
     check("vcpu.posted/many", seen == ~u64{0} && guest.hvc(4) && page.retired == ~u64{0});
     page.retired = 0;
+    // Of all urgencies, and all taken back and posted anew, the other way round, before the guest looks: the kernel's longest
+    // way to a guest.
+    // PMR masks the last level.
+    const auto level = [](u64 i) { return static_cast<std::uint32_t>(i * 31 / abi::kVirqs); };
+    check("vcpu.posted/all_urgencies", guest.hvc(3));
+    for (unsigned i = 0; i < abi::kVirqs; ++i) guest.post(i, 100 + i, level(abi::kVirqs - 1 - i) << 3);
+    guest.enter_at(guest_interrupts);
+    check("vcpu.posted/all_urgencies", guest.hvc(3));
+    page.recalled = ~u64{0};
+    for (unsigned i = 0; i < abi::kVirqs; ++i) guest.post(i, 100 + i, level(i) << 3);
+    seen = 0;
+    bool ordered = true;
+    for (u64 last = 0, now = 0; seen != ~u64{0} && guest.hvc(0x1a); last = now) {
+        now = page.x[21] - 100;
+        seen |= u64{1} << now;
+        ordered = ordered && level(now) >= level(last);
+    }
+    check("vcpu.posted/all_urgencies", ordered && seen == ~u64{0} && guest.hvc(4));
+    page.retired = 0;
     // Taken back before the guest looks.
     check("vcpu.recalled/pending", guest.hvc(3));
     guest.post(5, 60);

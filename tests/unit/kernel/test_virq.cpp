@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
 #include <random>
@@ -17,10 +18,15 @@ struct Lists {
     unsigned number = 4;
     u64 registers[Plan::kMaxLists] = {};
     u64 ended = 0;  // with EOI maintenance
+    mutable unsigned accesses = 0;
     unsigned count() const { return number; }
     u64 sender(u32 word) const { return word >> abi::kVirqSourceShift & 7; }
-    u64 read(unsigned n) const { return registers[n]; }
+    u64 read(unsigned n) const {
+        ++accesses;
+        return registers[n];
+    }
     void write(unsigned n, u64 value) {
+        ++accesses;
         registers[n] = value;
         ended &= ~(u64{1} << n);
     }
@@ -60,7 +66,6 @@ constexpr u32 word(u32 intid, u32 priority, bool notify = false) {
 }
 
 struct Fixture {
-    Fixture() { plan.init(); }
     Plan plan;
     Lists lists;
 };
@@ -192,11 +197,49 @@ TEST_CASE_METHOD(Fixture, "the timer's interrupt is bound to the physical one") 
     REQUIRE(plan.take_retired() == 0);
 }
 
+TEST_CASE("however many wait, the most urgent are in the registers, each of which was touched at most twice") {
+    const auto number = GENERATE(1u, 4u, 16u);
+    std::mt19937 random(number);
+    for (int round = 0; round < 500; ++round) {
+        Plan plan;
+        Lists lists;
+        lists.number = number;
+        std::map<unsigned, unsigned> urgency;  // by interrupt, of those that the guest has not taken
+        const u8 timer = static_cast<u8>(random() % 32 << 3);
+        for (unsigned batch = 0; batch < 4; ++batch) {
+            for (unsigned entry = batch; entry < abi::kVirqs; entry += 4) {
+                const u32 priority = static_cast<u32>(round ? random() % 32 : (entry * 11 + 31 * (4 - batch)) % 32)
+                                     << 3;
+                plan.post(lists, entry, word(32 + entry, priority));
+                urgency[32 + entry] = priority;
+            }
+            if (batch == 2) {
+                plan.raise_timer();
+                urgency[27] = timer;
+            }
+            lists.accesses = 0;
+            const bool more = plan.fill(lists, timer);
+            REQUIRE(more == plan.any_waiting());
+            REQUIRE(more == (number < 16 || batch > 0));
+            REQUIRE(lists.accesses <= 2 * number);
+            unsigned worst = 0, pending = 0, urgent = 0;
+            for (unsigned i = 0; i < number; ++i) {
+                if ((lists.registers[i] & Plan::kStates) != Plan::kPending) continue;
+                ++pending;
+                worst = std::max(worst, static_cast<unsigned>(lists.registers[i] >> 48 & 0xff));
+            }
+            for (const auto& [intid, priority] : urgency) urgent += priority < worst;
+            REQUIRE((pending == 0 || urgent < pending));
+            if (const int at = lists.take(); at >= 0)
+                urgency.erase(static_cast<unsigned>(lists.registers[at] & 0xffff));
+        }
+    }
+}
+
 TEST_CASE("no posted interrupt is lost, doubled or reordered against priority") {
     const auto seed = GENERATE(range(1u, 9u));
     std::mt19937 random(seed);
     Plan plan;
-    plan.init();
     Lists lists;
     lists.number = 1 + seed % 4;
     std::map<unsigned, bool> posted;  // entry -> posted since it was last retired

@@ -183,7 +183,6 @@ void reset_interrupts(Vcpu& vcpu) {
     save_lists(vcpu);
     HardwareLists().set_control(HardwareLists::kEnable);
     vcpu.virqs = {};
-    vcpu.virqs.init();
     vcpu.vmcr = 0;
     for (u64& priorities : vcpu.active_priorities) priorities = 0;
     load_lists(vcpu);
