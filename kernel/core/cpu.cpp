@@ -18,7 +18,12 @@ void serve_request(Cpu& cpu) {
 }
 
 void pass(Cpu& cpu) {
-    if (__atomic_load_n(&cpu.passing, __ATOMIC_ACQUIRE)) __atomic_store_n(&cpu.passing, false, __ATOMIC_RELEASE);
+    if (!__atomic_load_n(&cpu.passing, __ATOMIC_ACQUIRE)) return;
+    if (cpu.halting) {
+        __atomic_store_n(&cpu.online, false, __ATOMIC_RELEASE);
+        machine::halt();
+    }
+    __atomic_store_n(&cpu.passing, false, __ATOMIC_RELEASE);
 }
 
 }  // namespace
@@ -36,6 +41,18 @@ void pass_all_cores() {
         __atomic_store_n(&other.passing, true, __ATOMIC_RELEASE);
         machine::interrupt(core);
         while (__atomic_load_n(&other.passing, __ATOMIC_ACQUIRE)) wait_in_kernel();
+    }
+}
+
+void halt_other_cores() {
+    for (CpuId core = 0; core < abi::kMaxCores; ++core) {
+        Cpu& other = machine::cpu(core);
+        if (&other == &machine::cpu() || !__atomic_load_n(&other.online, __ATOMIC_ACQUIRE)) continue;
+        other.halting = true;
+        __atomic_store_n(&other.passing, true, __ATOMIC_RELEASE);
+        machine::interrupt(core);
+        for (u32 turn = 0; turn < kPatience && __atomic_load_n(&other.online, __ATOMIC_ACQUIRE); ++turn)
+            machine::relax();
     }
 }
 

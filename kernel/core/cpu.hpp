@@ -41,11 +41,15 @@ struct Cpu {
     u64 mpidr;
     bool online;
     bool passing;     // another core waits until this one is between two uses of what it has read: pass_all_cores
+    bool halting;     // with it: this core is to stop for good, as another has panicked
     bool call_waits;  // the current thread's system call waits for the structure lock: nothing of it has happened
 };
 
 // Hazards
 inline constexpr u64 kReschedule = 1;
+
+// How many turns a panic waits for what may be broken.
+inline constexpr u32 kPatience = 1 << 20;
 
 // The lock for everything structural: create, derive, map, remove, bind. Fair enough (ticket); a waiter serves
 // requests of other cores, so a holder may wait for them.
@@ -93,6 +97,8 @@ void synchronize();
 void pass_all_cores();
 // One turn of a loop that waits for another core.
 void wait_in_kernel();
+// The kernel is broken: stops all other cores, when they are at one of those places. Waits for that, but not for ever.
+void halt_other_cores();
 
 // Entered on the inter-processor interrupt: the mailbox and the request.
 void serve_other_cores(Cpu& cpu);

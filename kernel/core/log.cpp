@@ -3,6 +3,7 @@
 //
 #include "kernel/core/log.hpp"
 
+#include "kernel/core/cpu.hpp"
 #include "machine.hpp"
 
 namespace twain::kernel {
@@ -12,7 +13,18 @@ namespace {
 constexpr u64 kBytes = 16 * 1024;
 char ring[kBytes];
 u64 written = 0;
-u32 lock = 0;
+u32 taken = 0;
+bool seized = false;
+
+class Lock {
+public:
+    Lock() {
+        while (__atomic_exchange_n(&taken, 1u, __ATOMIC_ACQUIRE) && !seized) wait_in_kernel();
+    }
+    ~Lock() { __atomic_store_n(&taken, 0u, __ATOMIC_RELEASE); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+};
 
 u64 length(const char* text) {
     u64 bytes = 0;
@@ -22,20 +34,23 @@ u64 length(const char* text) {
 
 }  // namespace
 
+void log_seize() {
+    for (u32 turn = 0; turn < kPatience && __atomic_load_n(&taken, __ATOMIC_ACQUIRE); ++turn) machine::relax();
+    seized = true;
+}
+
 void log_text(const char* text, u64 bytes) {
-    while (__atomic_exchange_n(&lock, 1u, __ATOMIC_ACQUIRE)) machine::relax();
+    const Lock lock;
     for (u64 i = 0; i < bytes; ++i) ring[written++ % kBytes] = text[i];
     machine::uart_write(text, bytes);
-    __atomic_store_n(&lock, 0u, __ATOMIC_RELEASE);
 }
 
 LogPart log_read(u64 position, char* to, u64 bytes) {
-    while (__atomic_exchange_n(&lock, 1u, __ATOMIC_ACQUIRE)) machine::relax();
+    const Lock lock;
     if (position > written) position = written;
     if (written - position > kBytes) position = written - kBytes;
     u64 count = 0;
     for (; count < bytes && position < written; ++count) to[count] = ring[position++ % kBytes];
-    __atomic_store_n(&lock, 0u, __ATOMIC_RELEASE);
     return {position, count};
 }
 

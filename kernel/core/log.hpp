@@ -10,6 +10,9 @@ namespace twain::kernel {
 
 void log_text(const char* text, u64 bytes);
 
+// From now on nobody is waited for: this core may be the one that was writing when it panicked.
+void log_seize();
+
 // Copies up to `bytes` from `position` (a count of characters since the start) on; skips what is no longer there.
 struct LogPart {
     u64 next;

@@ -23,7 +23,7 @@ private:
 // A core goes on using the base.
 void Tags::keep(u64 base) {
     const u64 number = base >> Tag::kShift;
-    put_away(number);
+    kept_[number / 64] |= u64{1} << number % 64;
     if (Tag* owner = owners_[number]; owner && owner->base() == base) owner->set(base);
 }
 
@@ -34,7 +34,7 @@ void Tags::begin_generation() {
         if (Tag* owner = owners_[number]) owner->set(owner->word() | Tag::kStale);
     }
     pass_all_cores();
-    for (u64& word : away_) word = 0;
+    for (u64& word : kept_) word = 0;
     for (CpuId core = 0; core < machine::cores(); ++core) {
         keep(__atomic_load_n(&machine::cpu(core).translation, __ATOMIC_ACQUIRE));
         keep(__atomic_load_n(&machine::cpu(core).alternate, __ATOMIC_RELAXED));
@@ -49,7 +49,7 @@ u64 Tags::renew(Tag& tag, u64 table) {
         if (owners_[tag.number()] == &tag) owners_[tag.number()] = nullptr;
         for (;; ++next_) {
             if (next_ == count_) begin_generation();
-            if (!away(next_)) break;
+            if (!kept(next_)) break;
         }
         owners_[next_] = &tag;
         tag.set(next_ << Tag::kShift | table);
@@ -60,11 +60,7 @@ u64 Tags::renew(Tag& tag, u64 table) {
 
 void Tags::forget(Tag& tag) {
     const Lock lock(lock_);
-    const u64 number = tag.number();
-    if (owners_[number] == &tag) {
-        owners_[number] = nullptr;
-        if (!(tag.word() & Tag::kStale)) put_away(number);
-    }
+    if (owners_[tag.number()] == &tag) owners_[tag.number()] = nullptr;
     tag.set(Tag::kStale);
 }
 

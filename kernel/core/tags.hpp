@@ -20,13 +20,12 @@ public:
     // Makes a stale tag current; the base that it then is. On any core, with interrupts off, with or without the structure
     // lock; so may forget() be called.
     u64 renew(Tag& tag, u64 table);
-    // The tag's table, or the tag itself, is about to go. Its number stays away until the next generation.
+    // The tag's table, or the tag itself, is about to go. Nobody else is given its number in this generation.
     void forget(Tag& tag);
 
 private:
     class Lock;
-    bool away(u64 number) const { return away_[number / 64] >> number % 64 & 1; }
-    void put_away(u64 number) { away_[number / 64] |= u64{1} << number % 64; }
+    bool kept(u64 number) const { return kept_[number / 64] >> number % 64 & 1; }
     void keep(u64 base);
     void begin_generation();
 
@@ -34,7 +33,7 @@ private:
     void (*const flush_)();
     u32 lock_ = 0;
     u64 next_ = 1;
-    u64 away_[kMost / 64] = {};  // numbers that nobody is given in this generation
+    u64 kept_[kMost / 64] = {};  // numbers in use when the generation began
     Tag* owners_[kMost] = {};    // who was given the number last
 };
 

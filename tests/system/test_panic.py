@@ -5,6 +5,7 @@
 import argparse
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,20 @@ TWAIN = Path(__file__).resolve().parents[2] / "tools" / "twain"
 LIMIT = 60
 
 
+def debug(el1, *commands):
+    line = [TWAIN, "debug", "two-guests", *(["--el1"] if el1 else []), "--", "-batch", *(a for c in commands for a in ("-ex", c))]
+    return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
 @pytest.mark.parametrize("el1", [False, True])
 def test_panic_is_symbolized(el1):
+    """On the way to its UART, so that the core has the log's lock; the other core runs processes."""
     built = build.make(system.config_path("two-guests"))
     options = argparse.Namespace(cpu=None, extra=[], gdb=True, el1=el1)
-    commands = ["hbreak twain::kernel::Pool::create", "continue", "delete", "set $x5=0x5ca1ab1e", "set $pc=0xdead0000", "detach"]
-    line = [TWAIN, "debug", "two-guests", *(["--el1"] if el1 else []), "--", "-batch", *(a for c in commands for a in ("-ex", c))]
+    commands = ["hbreak twain::kernel::Pool::create", "continue", "delete", "hbreak twain::kernel::machine::uart_write", "continue",
+                "delete", "set $x5=0x5ca1ab1e", "set $pc=0xdead0000", "detach"]
     with machine.boot(built, options) as broker:
-        debugger = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        debugger = debug(el1, *commands)
         said = []
         reader = threading.Thread(target=lambda: said.append(debugger.communicate()[0]))
         reader.start()
@@ -35,6 +42,13 @@ def test_panic_is_symbolized(el1):
         finally:
             debugger.kill()
             reader.join()
+        deadline = time.monotonic() + LIMIT
+        while "end of panic" not in (built.directory / "console.log").read_text(errors="replace"):
+            assert time.monotonic() < deadline, "the panic never ends"
+            time.sleep(0.1)
+        threads = debug(el1, "info threads").communicate(timeout=LIMIT)[0]
+        cores = [line for line in threads.splitlines() if "Thread 1." in line]
+        assert len(cores) > 1 and all("machine::halt" in line for line in cores), threads
     log = (built.directory / "console.log").read_text(errors="replace")
     text = symbols.symbolize(log, build_root())
     assert f"kernel-el{1 if el1 else 2}.elf" in text, said

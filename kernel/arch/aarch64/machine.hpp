@@ -32,6 +32,9 @@ Cpu& cpu(CpuId id);
 CpuId cores();
 void interrupt(CpuId core);
 inline void relax() { asm volatile("yield" ::: "memory"); }
+[[noreturn]] inline void halt() {
+    for (;;) asm volatile("wfi");
+}
 inline void barrier() { asm volatile("dmb ish" ::: "memory"); }
 inline bool preemption_pending() { return reg::ISR_EL1::read() & 0x1c0; }
 void idle(Cpu& cpu);  // returns after at least one interrupt was handled

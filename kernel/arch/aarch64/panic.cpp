@@ -22,9 +22,9 @@ bool in_stacks(u64 at) { return (at & 15) == 0 && at >= layout::kImage && at < l
 void panic(const char* what, const u64* registers) {
     asm volatile("msr daifset, #15" ::: "memory");
     static u32 entered = 0;
-    if (__atomic_exchange_n(&entered, 1u, __ATOMIC_ACQ_REL)) {
-        for (;;) asm volatile("wfi");
-    }
+    if (__atomic_exchange_n(&entered, 1u, __ATOMIC_ACQ_REL)) machine::halt();
+    halt_other_cores();
+    log_seize();
     machine::uart_seize();
     log("\nkernel panic: {}\n  build {} core {}\n", what, &boot_info().build_id[0], reg::MPIDR_EL1::read() & 0xff'ffff);
     log("  ESR {} FAR {} ELR {} SPSR {}\n", Regime::Esr::read(), Regime::Far::read(), Regime::Elr::read(), Regime::Spsr::read());
@@ -43,7 +43,7 @@ void panic(const char* what, const u64* registers) {
         frame_pointer = record[0];
     }
     log("  end of panic\n");
-    for (;;) asm volatile("wfi");
+    machine::halt();
 }
 
 void kernel_exception(const u64* registers) { panic("exception in the kernel", registers); }

@@ -101,6 +101,7 @@ void relax() {
     std::abort();
 }
 
+void halt() { throw fake::Halted{}; }
 void barrier() {}
 bool preemption_pending() { return machine_state.preempt && machine_state.preempt(); }
 void idle(Cpu&) { throw fake::Idle{}; }

@@ -42,6 +42,7 @@ Cpu& cpu(CpuId id);
 CpuId cores();
 void interrupt(CpuId core);
 void relax();
+[[noreturn]] void halt();
 void barrier();
 bool preemption_pending();
 void idle(Cpu& cpu);
@@ -108,6 +109,8 @@ inline constexpr u64 kRamBase = 0x4000'0000;
 inline constexpr u64 kDeviceBase = 0x0900'0000;
 
 struct Idle {};  // thrown by machine::idle(): nothing to run on that core, and no interrupt waits
+
+struct Halted {};  // thrown by machine::halt()
 
 struct Machine {
     CpuId core = 0;  // on which the test runs now

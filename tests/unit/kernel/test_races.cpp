@@ -3,6 +3,7 @@
 //
 // What other cores do while one of them waits: the interleavings that a test on a real machine meets once a year.
 #include <catch2/catch.hpp>
+#include <functional>
 #include <memory>
 
 #include "world.hpp"
@@ -29,6 +30,32 @@ void hold_lock_until(Work work) {
 }
 
 }  // namespace
+
+TEST_CASE("a core that panics halts the others, even one that waits, and does not wait for one that cannot") {
+    World w(3);
+    fake::state().while_waiting = [] {
+        // Core 1 is interrupted, core 2 waits in the kernel; then both are gone.
+        fake::on(1, [] { REQUIRE_THROWS_AS(serve_other_cores(machine::cpu()), fake::Halted); });
+        fake::state().while_waiting = [] {
+            fake::on(2, [] { REQUIRE_THROWS_AS(wait_in_kernel(), fake::Halted); });
+            fake::state().while_waiting = nullptr;
+        };
+    };
+    halt_other_cores();
+    REQUIRE(machine::cpu(0).online);
+    REQUIRE_FALSE(machine::cpu(1).online);
+    REQUIRE_FALSE(machine::cpu(2).online);
+    machine::cpu(1).online = true;  // and does not listen
+    unsigned turns = 0;
+    std::function<void()> deaf = [&] {
+        ++turns;
+        fake::state().while_waiting = deaf;
+    };
+    fake::state().while_waiting = deaf;
+    halt_other_cores();
+    REQUIRE(turns == kPatience);
+    fake::state().while_waiting = nullptr;
+}
 
 TEST_CASE("the server answers while its caller is being stopped") {
     World w(2);
