@@ -43,7 +43,7 @@ void Tags::begin_generation() {
     next_ = 1;
 }
 
-u64 Tags::renew(Tag& tag, u64 table) {
+u64 Tags::renew(Tag& tag, const u64& table) {
     const Lock lock(lock_);
     if (tag.word() & Tag::kStale) {  // else another core has been faster
         if (owners_[tag.number()] == &tag) owners_[tag.number()] = nullptr;
@@ -52,7 +52,7 @@ u64 Tags::renew(Tag& tag, u64 table) {
             if (!kept(next_)) break;
         }
         owners_[next_] = &tag;
-        tag.set(next_ << Tag::kShift | table);
+        tag.set(next_ << Tag::kShift | __atomic_load_n(&table, __ATOMIC_RELAXED));
         ++next_;
     }
     return tag.word();

@@ -17,9 +17,9 @@ public:
     // Numbers 1 to count - 1. `flush` drops all translations of all cores.
     constexpr Tags(u64 count, void (*flush)()) : count_(count), flush_(flush) {}
 
-    // Makes a stale tag current; the base that it then is. On any core, with interrupts off, with or without the structure
+    // Makes a stale tag current, with the address that `table` has then; the base that it is. On any core, with interrupts off, with or without the structure
     // lock; so may forget() be called.
-    u64 renew(Tag& tag, u64 table);
+    u64 renew(Tag& tag, const u64& table);
     // The tag's table, or the tag itself, is about to go. Nobody else is given its number in this generation.
     void forget(Tag& tag);
 

@@ -25,7 +25,7 @@ void flush_all() {
     isb();
 }
 
-u64 renew_asid(Tag& tag, u64 table) { return asids.renew(tag, table); }
+u64 renew_asid(Tag& tag, const u64& table) { return asids.renew(tag, table); }
 void forget_asid(Tag& tag) { asids.forget(tag); }
 
 u64 renew_tag(Space& space) { return renew_asid(space.tag, space.tables.root().value); }

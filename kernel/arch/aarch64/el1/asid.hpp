@@ -11,7 +11,7 @@ namespace twain::kernel::machine {
 void flush_all();  // all translations of all cores
 
 // Of a view: see Tags.
-u64 renew_asid(Tag& tag, u64 table);
+u64 renew_asid(Tag& tag, const u64& table);
 void forget_asid(Tag& tag);
 
 // What was derived from a guest space's mappings goes when one of them does. False: interrupted. Structure lock.

@@ -416,7 +416,13 @@ bool Shadow::free_all(Pool& pool) {
         pool.free(table, kTableOrder);
         if (should_pause()) return false;
     }
-    for (u64 number = 0; number < abi::kShadowViews; ++number) machine::forget_asid(views_[number].tag);
+    for (u64 number = 0; number < abi::kShadowViews; ++number) {
+        View& view = views_[number];
+        if (!view.upper) continue;
+        machine::forget_asid(view.tag);
+        view.upper = 0;
+        if (should_pause()) return false;
+    }
     pool.free(views_, kTableOrder);
     pool.free(this, Pool::order_of<Shadow>());
     return true;
