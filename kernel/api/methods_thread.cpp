@@ -341,13 +341,10 @@ Status invoke_vcpu(Invocation& call, u32 method) {
 }
 
 Status invoke_system(Invocation& call, u32 method) {
-    struct Need {
-        u8 rights;
-    };
-    constexpr Need kNeeds[] = {{rights::sys_mint}, {rights::sys_mint},  {rights::sys_mint}, {rights::sys_power},
-                               {rights::sys_log},  {rights::sys_power}, {rights::sys_info}};
-    if (method >= sizeof kNeeds / sizeof kNeeds[0]) return {Error::bad_method, 1};
-    if (const Status status = call.need(kNeeds[method].rights); !status.ok()) return status;
+    constexpr u8 kNeeds[] = {rights::sys_mint, rights::sys_mint,  rights::sys_mint, rights::sys_power,
+                             rights::sys_log,  rights::sys_power, rights::sys_info};
+    if (method >= sizeof kNeeds) return {Error::bad_method, 1};
+    if (const Status status = call.need(kNeeds[method]); !status.ok()) return status;
     switch (method) {
         case abi::system::make_sched: return make_sched(call);
         case abi::system::make_irq: return make_irq(call);

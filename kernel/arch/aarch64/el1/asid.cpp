@@ -7,6 +7,7 @@
 #include "kernel/arch/aarch64/boot.hpp"
 #include "kernel/core/tags.hpp"
 #include "regime.hpp"
+#include "shadow.hpp"
 
 namespace twain::kernel::machine {
 
@@ -39,7 +40,7 @@ void flush_walks() {
 // By the ASID that it has, stale or not: a core may still be using it.
 bool flush_space(Space& space, u64& progress) {
     dsb_ish();
-    if (space.kind == abi::SpaceKind::guest) return drop_shadows(space, progress);
+    if (space.kind == abi::SpaceKind::guest) return !space.shadow || space.shadow->drop_all(progress);
     asm volatile("tlbi aside1is, %0" ::"r"(space.tag.number() << Tag::kShift) : "memory");
     dsb_ish();
     return true;
@@ -58,7 +59,9 @@ bool forget_space(Space& space) {
     for (CpuId core = 0; core < cores(); ++core) run_on(core, leave, nullptr);
     if (space.kind == abi::SpaceKind::guest) {
         flush_all();
-        return free_shadows(space);
+        if (space.shadow && !space.shadow->free_all(*space.pool)) return false;
+        space.shadow = nullptr;
+        return true;
     }
     u64 progress = 0;
     const bool done = flush_space(space, progress);

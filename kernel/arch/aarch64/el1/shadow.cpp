@@ -428,16 +428,4 @@ bool Shadow::free_all(Pool& pool) {
     return true;
 }
 
-namespace machine {
-
-bool drop_shadows(Space& space, u64& progress) { return !space.shadow || space.shadow->drop_all(progress); }
-
-bool free_shadows(Space& space) {
-    if (space.shadow && !space.shadow->free_all(*space.pool)) return false;
-    space.shadow = nullptr;
-    return true;
-}
-
-}  // namespace machine
-
 }  // namespace twain::kernel
