@@ -276,7 +276,11 @@ void Supervisor::stat_vcpu(Line& line, const tables::Process& vmm, Index stats, 
 // What a VMM counts is its own word; it can lie about its guest, and about nobody else.
 void Supervisor::stat_guests(Line& line) {
     line.begin_array("guests");
-    for (const tables::Process& process : builder_.system().processes) {
+    for (std::size_t i = 0; i < builder_.system().processes.size(); ++i) {
+        const tables::Process& process = builder_.system().processes[i];
+        if (builder_.status(static_cast<Index>(i)).state != ProcessState::running) {
+            continue;  // what it has left behind counts no more
+        }
         for (const tables::Map& map : process.maps) {
             vmm::StatsHead head;
             if (std::string_view(map.name) != "stats" || !look(map.object, 0, head) ||

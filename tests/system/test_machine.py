@@ -154,7 +154,14 @@ def test_a_guest_cannot_reach_beyond_its_memory(machine):
     assert machine.sh("personal", "true")[0] == 0
 
 
+def counters_of(machine, name):
+    """(boots, time since its VMM was started) of a guest; None if it has no VMM."""
+    guests = {guest["guest"]: guest for guest in machine.session.ask("stat")["guests"]}
+    return (guests[name]["boots"], guests[name]["vcpus"][0]["time"]["wall"]) if name in guests else None
+
+
 def test_guest_reboot_keeps_the_other_running(machine):
+    boots, wall = counters_of(machine, "business")
     before = machine.sh("personal", "cut -d. -f1 /proc/uptime")[1][-1]
     start = machine.session.mark()
     machine.broker.type("business", b"reboot\n")
@@ -162,17 +169,22 @@ def test_guest_reboot_keeps_the_other_running(machine):
     machine.session.wait_for("business", ".*Enter 'help'.*", READY_LIMIT, start)
     assert int(machine.sh("personal", "cut -d. -f1 /proc/uptime")[1][-1]) >= int(before)
     assert machine.process("vmm.business")["restarts"] == 0
+    again, later = counters_of(machine, "business")
+    assert again == boots + 1 and later > wall
 
 
 def test_supervisor_kills_and_restarts_a_guest(machine):
     assert machine.session.ask("kill business")["ok"]
     assert machine.process("vmm.business")["state"] not in ("running", "faulted")
+    assert counters_of(machine, "business") is None and counters_of(machine, "personal")
     assert machine.sh("personal", "persona")[0] == 0
     start = machine.session.mark()
     assert machine.session.ask("reboot business", 30)["ok"]
     machine.session.wait_for("business", "business READY", READY_LIMIT, start)
     machine.session.wait_for("business", ".*Enter 'help'.*", READY_LIMIT, start)
     assert machine.process("vmm.business")["state"] == "running"
+    assert counters_of(machine, "business")[0] == 1  # another life
+    test_stat_adds_up_and_is_documented(machine)
     test_live_capabilities_are_the_declared_ones(machine)
 
 
