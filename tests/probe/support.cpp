@@ -205,7 +205,6 @@ extern "C" {
 u64 take_fault(u64 esr, u64 far, u64 elr, u64 link);
 void take_interrupt();
 [[noreturn]] void take_bad(u64 esr, u64 far, u64 elr);
-void probe_main(const void* tree);
 
 [[noreturn]] void take_bad(u64 esr, u64 far, u64 elr) {
     print("PROBE FAIL: unexpected exception ");
@@ -260,24 +259,6 @@ void take_interrupt() {
     } else {
         asm volatile("msr s3_0_c12_c12_1, %0\n\tisb" ::"r"(token) : "memory");  // ICC_EOIR1_EL1
     }
-}
-
-void probe_main(const void* tree) {
-    print("\nPROBE BEGIN\n");
-    read_device_tree(tree);
-    probe_firmware();
-    probe_memory();
-    probe_registers();
-    probe_gic();
-    probe_instructions();
-    probe_timers();
-    probe_smp();
-    if (failures == 0) {
-        print("PROBE PASS\n");
-    } else {
-        print("PROBE FAIL\n");
-    }
-    (void)hvc(0x8400'0008);
 }
 
 }  // extern "C"

@@ -45,14 +45,15 @@ def probe():
     return build.tree() / "target" / "test" / "probe.bin"
 
 
-@pytest.mark.parametrize("vcpus, cores, model, gic", [(1, 1, "cortex-a57", 3), (2, 2, "max", 3), (4, 4, "cortex-a76", 3),
-                                                      (1, 1, "cortex-a72", 2), (4, 2, "cortex-a53", 2)])
-def test_probe_passes_and_harms_nobody(probe, vcpus, cores, model, gic):
+@pytest.mark.parametrize("vcpus, cores, model, gic, level",
+                         [(1, 1, "cortex-a57", 3, 2), (2, 2, "max", 3, 2), (4, 4, "cortex-a76", 3, 2), (1, 1, "cortex-a72", 2, 2),
+                          (4, 2, "cortex-a53", 2, 2), (1, 1, "cortex-a72", 3, 1), (4, 2, "max", 3, 1)])
+def test_probe_passes_and_harms_nobody(probe, vcpus, cores, model, gic, level):
     name = f"probe-{vcpus}"
     config = build_root() / "tests" / f"{name}.toml"
     config.write_text(SYSTEM.format(probe=os.path.relpath(probe, config.parent), vcpus=vcpus))
     built = build.make(str(config), cpus=cores)
-    with machine.boot(built, argparse.Namespace(cpus=cores, cpu=model, gic=gic, extra=[])) as broker:
+    with machine.boot(built, argparse.Namespace(cpus=cores, cpu=model, gic=gic, el1=level == 1, extra=[])) as broker:
         session = Session(broker)
         session.wait_for("probe", "PROBE (PASS|FAIL.*)", LIMIT, what="the verdict of the probing guest")
         said = [line.text for line in broker.lines if line.tag == "probe"]
