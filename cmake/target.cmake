@@ -22,7 +22,7 @@ target_include_directories(z SYSTEM INTERFACE ${TWAIN_PACKAGES_arm64}/usr/includ
 
 foreach(dir IN ITEMS
         kernel libs/rt libs/sys libs/ring libs/random drivers/pl011 system/loader system/console system/init vmm
-        tests/kernel tests/fuzz/root tests/loader tests/probe tools/bench/kernel)
+        tests/kernel tests/fuzz/root tests/loader tests/probe tests/hostile tools/bench/kernel)
     if(EXISTS ${PROJECT_SOURCE_DIR}/${dir}/CMakeLists.txt)
         add_subdirectory(${dir})
     endif()
