@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from twainlib import build, fuzz_qemu, longest, qemu  # noqa: E402
+from twainlib import build, fuzz_guest, fuzz_qemu, hostile, longest, qemu  # noqa: E402
 from twainlib.paths import build_root  # noqa: E402
 
 LIMIT = 300  # seconds of real time, for a loaded machine
@@ -59,6 +59,19 @@ def test_a_failure_is_told_and_can_be_repeated(directory, monkeypatch):
     assert "panic" in fuzz_qemu.run(0, 9, directory, options()).failure
     monkeypatch.setattr(fuzz_qemu, "command", lambda *_: ["true"])
     assert fuzz_qemu.run(0, 9, directory, options()).failure
+
+
+# (seed, first word, words); some 10 s each.
+WORDS = [(1, 0, 8000)]
+
+
+@pytest.mark.parametrize("seed,first,words", WORDS)
+@pytest.mark.parametrize("level", [2, 1])
+def test_random_words(level, seed, first, words):
+    board = hostile.Board(level)
+    outcome = fuzz_guest.Campaign(hostile.make(board), board, seed, first).run(words=words)
+    assert not outcome.failure, f"{outcome.failure}\n{outcome.reproducer}"
+    assert outcome.words == words
 
 
 @pytest.mark.parametrize("level", [2, 1])

@@ -172,19 +172,23 @@ def parser():
     sub.add_argument("--only", metavar="SUITE", help="one suite: " + ", ".join(commands.SUITES))
     sub.add_argument("--yes", action="store_true", help="install missing packages without asking")
 
-    sub = add("fuzz", commands.fuzz, "make system calls at random and check the kernel's invariants",
+    sub = add("fuzz", commands.fuzz, "make system calls, or a guest's instructions, at random; nothing else may break",
               ["fuzz kernel --seconds 60", "fuzz kernel --seconds 600 --seed 7 --host",
-               "fuzz kernel --qemu --seed 7 --calls 100000 --cpus 4 --el1"])
-    sub.add_argument("what", choices=["kernel"], metavar="kernel", help="the kernel")
+               "fuzz kernel --qemu --seed 7 --calls 100000 --cpus 4 --el1", "fuzz guest --seconds 60",
+               "fuzz guest --el1 --seed 7 --words 1000000"])
+    sub.add_argument("what", choices=["kernel", "guest"], metavar="WHAT", help="kernel: its system calls; guest: instructions of a guest")
     sub.add_argument("--seconds", type=_seconds, default=60, metavar="N", help="how long, in all (default: 60)")
     sub.add_argument("--seed", type=_seed, metavar="S", help="where chance begins (default: anywhere; it is printed)")
-    sub.add_argument("--calls", type=_calls, metavar="N", help="in QEMU: how many calls, instead of seconds")
+    sub.add_argument("--calls", type=_count, metavar="N", help="kernel, in QEMU: how many calls, instead of seconds")
+    sub.add_argument("--words", type=_count, metavar="N", help="guest: how many instruction words, instead of seconds")
+    sub.add_argument("--first", type=_count, metavar="N", help="guest: the number of the first word (default: 0)")
     sub.add_argument("--cpus", type=_cores, metavar="N", help="in QEMU: cores of the machine (default: 2)")
-    sub.add_argument("--cpu", metavar="MODEL", help="in QEMU: core model (default: cortex-a57)")
+    sub.add_argument("--cpu", metavar="MODEL", help="in QEMU: core model (default: cortex-a57; guest: max)")
     sub.add_argument("--el1", action="store_true", help="in QEMU: a machine without EL2")
-    sub.add_argument("--races", action="store_true", help="in QEMU: cores run at the same time; no run is like another")
+    sub.add_argument("--el2", action="store_true", help="guest: only a machine with EL2 (default: both, one after the other)")
+    sub.add_argument("--races", action="store_true", help="kernel, in QEMU: cores run at the same time; no run is like another")
     for name in commands.FUZZ_BACKENDS:
-        sub.add_argument(f"--{name}", action="store_true", help=commands.FUZZ_BACKENDS[name].__doc__.splitlines()[0])
+        sub.add_argument(f"--{name}", action="store_true", help=f"kernel: {commands.FUZZ_BACKENDS[name].__doc__.splitlines()[0]}")
     json_flag(sub)
 
     sub = add("setup", commands.setup, "install what is needed and download the guests' packages",
@@ -305,9 +309,9 @@ def _seed(text):
     return int(text)
 
 
-def _calls(text):
+def _count(text):
     if not text.isdecimal() or not 0 < int(text) < 1 << 40:
-        raise argparse.ArgumentTypeError("a number of calls above 0")
+        raise argparse.ArgumentTypeError("a number above 0")
     return int(text)
 
 
