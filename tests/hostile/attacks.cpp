@@ -346,6 +346,22 @@ void user_into_kernel() {
     const u32 code[] = {kLoad, kSvc, kStore, kSvc, kJump, kSvc};
     put_code(user_pages[0], code);
     user_pages[16][0] = 0x1234;
+    // When its kernel has gone to it without the monitor, and the host's kernel then comes between: for its vector registers.
+    const u64 kernels[] = {reinterpret_cast<u64>(__words), reinterpret_cast<u64>(&state)};
+    static constexpr u32 late[] = {0x6f00'e400, kLoad, kSvc},
+                         device[] = {0x3dc0'0020, kBrk};  // MOVI V0.2D, #0; LDR Q0, [X1]
+    put_code(user_pages[0], late);
+    put_code(words_page(), device);
+    for (u64 n = 0; n < 6; ++n) {
+        asm volatile("msr ttbr0_el1, %0\n\tisb" ::"r"(lower_tables(0x80 + n)));
+        (void)attempt(kUserCode + 8, kEl0);
+        state.x[1] = kUart + 0x24;
+        (void)attempt(reinterpret_cast<u64>(__words), kEl1h);  // now others have them
+        state.x[1] = kernels[n % 2];
+        (void)attempt(kUserCode, kEl0);
+        wrong = state.vector != 0x400 || state.ec() != kLowerAbort ? kernels[n % 2] | 4 : wrong;
+    }
+    put_code(user_pages[0], code);
     const u64 text = reinterpret_cast<u64>(__words);
     const u64 targets[] = {text,
                            reinterpret_cast<u64>(&state),
@@ -590,7 +606,7 @@ void interrupt_controller() {
         asm volatile("msr s3_0_c12_c11_1, %0" ::"r"(n));  // ICC_DIR_EL1
     }
     asm volatile("msr s3_0_c12_c8_4, xzr\n\tmsr s3_0_c12_c9_0, xzr\n\tisb");  // ICC_AP0R0_EL1, ICC_AP1R0_EL1
-    repair();
+    repair(0);
     asm volatile("msr vbar_el1, %0\n\tisb" ::"r"(vectors));
     write32(kGicd, 0);
     write32(kGicd + 0x184, ~0u);
@@ -649,7 +665,10 @@ const char* attack_name(u64 number) {
     return number < sizeof kAttacks / sizeof kAttacks[0] ? kAttacks[number].name : nullptr;
 }
 
-void run_attack(u64 number) { kAttacks[number].run(); }
+void run_attack(u64 number) {
+    asm volatile("msr ttbr0_el1, %0\n\tisb" ::"r"(lower_tables(1 + number)));
+    kAttacks[number].run();
+}
 
 void help() {
     const u32 cpu = self();

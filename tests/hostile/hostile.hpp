@@ -28,6 +28,11 @@ struct Tables {
 extern "C" Tables own_tables, victim_tables;
 extern "C" bool make_tables(Tables* tables);  // true: they were not as they should be
 inline u64 physical(const void* at) { return reinterpret_cast<u64>(at) - kHigh; }
+// All memory can be written here, too; nothing of it is the lower half's.
+inline u64* writable(const void* at) { return reinterpret_cast<u64*>(kHigh + kRam + physical(at)); }
+// What TTBR0_EL1 holds on the victim: in an address space in which its kernel has not yet used what its user may not, the
+// host's kernel goes between the two by itself.
+inline u64 lower_tables(u64 space) { return physical(victim_tables.low0) | (space & 0xff) << 48; }
 
 extern u64 user_pages[32][512];  // what lies at kUser, by page
 
@@ -44,7 +49,7 @@ extern "C" void run_state();  // needs VBAR_EL1 = state_vectors
 extern "C" char state_vectors[], vectors[], __words[];
 inline constexpr u64 kEl0 = 0, kEl1t = 4, kEl1h = 5;
 
-void repair();                        // registers of this processor as run_state and its caller want them
+void repair(u64 space);               // registers of this processor as run_state and its caller want them
 void write_code(void* at, u32 word);  // by the identity map, where it can be written
 
 // ---- who does what

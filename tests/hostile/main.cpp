@@ -164,6 +164,11 @@ void watch(u64 attack) {
             tell_word("FAIL a word has seen or changed what it must not: ");
             say("seen ");
             print_hex(job.seen);
+            const u64 came_of_it[] = {state.vector, state.esr, state.far, state.elr};
+            for (const u64 each : came_of_it) {
+                print(" ");
+                print_hex(each);
+            }
             print("\n");
             job.leaked = 0;
         }
@@ -171,7 +176,7 @@ void watch(u64 attack) {
         if (now != last) {
             last = now;
             waited = 0;
-        } else if (victim_is_off()) {
+        } else if (job.done == 0 && victim_is_off()) {
             if (job.kind == kAttack) {
                 break;
             }

@@ -75,7 +75,12 @@ bool make_tables(Tables* t) {
     changed |= fill(t->user3, user_page);
     changed |= fill(t->high0, [&](u64 n) { return n == 256 ? at(t->high1) | kPage : 0; });
     changed |= fill(t->high1, [&](u64 n) {
-        return n == 0 ? kDevice | kBlock | kPxn | kUxn : n == 1 ? at(t->high2) | kPage : 0;
+        switch (n) {
+            case 0: return kDevice | kBlock | kPxn | kUxn;
+            case 1: return at(t->high2) | kPage;
+            case 2: return kRam | kNormal | kBlock | kPxn | kUxn;  // writable()
+            default: return u64{0};
+        }
     });
     changed |= fill(t->high2, [&](u64 n) {
         return n == 0 ? at(t->high3) | kPage : n < kRamBlocks ? (kRam + (n << 21)) | kNormal | kBlock | kPxn | kUxn : 0;

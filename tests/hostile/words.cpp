@@ -15,6 +15,7 @@ constexpr u32 kBreak = 0xd420'0000;                // BRK #0: what lies around t
 constexpr u64 kSecret = 0x5ec2'e717'0dd5'a000;     // the kernel's hidden page: in bits 63:12
 constexpr u64 kNeighbour = 0xb517'0dd5'a900'0000;  // the neighbour's memory: in bits 63:24
 constexpr u64 kHiddenPage = (kUserHidden - kUser) / 4096;
+constexpr u64 kWordsInSpace = 64;    // then TTBR0_EL1 gets another ASID
 constexpr u64 kRepairTables = 1024;  // words
 
 // ---- the word
@@ -237,19 +238,22 @@ void look(u32 word) {
 }  // namespace
 
 void write_code(void* at, u32 word) {
-    *reinterpret_cast<volatile u32*>(physical(at)) = word;
+    *reinterpret_cast<volatile u32*>(writable(at)) = word;
     asm volatile("dc cvau, %0\n\tdsb ish\n\tic ivau, %0\n\tdsb ish\n\tisb" ::"r"(at) : "memory");
 }
 
 void run_words() {
     for (u64 n = 0; n < 1024; ++n) {
-        *reinterpret_cast<volatile u32*>(physical(__words) + 4 * n) = kBreak;
+        reinterpret_cast<volatile u32*>(writable(__words))[n] = kBreak;
         reinterpret_cast<volatile u32*>(user_pages[0])[n] = kBreak;
         reinterpret_cast<volatile u32*>(user_pages[6])[n] = kBreak;
     }
     asm volatile("dsb ish\n\tic iallu\n\tdsb ish\n\tisb" ::: "memory");
-    repair();
     while (job.index < job.end) {
+        const u64 space = job.index / kWordsInSpace;
+        if (job.index % kWordsInSpace == 0 || job.progress == 0) {
+            repair(space);
+        }
         prepare(job.index);
         if (job.slow != 0) {
             job.asked = job.index + 1;
@@ -263,7 +267,7 @@ void run_words() {
         run_state();
         job.progress = job.progress + 1;
         if (state.interrupted() || needs_repair(word)) {
-            repair();
+            repair(space);
         }
         look(word);
         write_code(place, kBreak);
@@ -274,8 +278,8 @@ void run_words() {
     }
 }
 
-void repair() {
-    asm volatile("msr ttbr0_el1, %0\n\tmsr ttbr1_el1, %1\n\tisb" ::"r"(physical(victim_tables.low0)),
+void repair(u64 space) {
+    asm volatile("msr ttbr0_el1, %0\n\tmsr ttbr1_el1, %1\n\tisb" ::"r"(lower_tables(space)),
                  "r"(physical(victim_tables.high0))
                  : "memory");
     asm volatile("msr mair_el1, %0" ::"r"(u64{0x4ff}));

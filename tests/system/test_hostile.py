@@ -25,7 +25,7 @@ def system(request):
 def attack(guest: Hostile, name):
     """(how it ended, what it said)"""
     said = []
-    guest.command("patience 400")
+    guest.command(f"patience {400 if ENDS.get(name) == {'stuck'} else 4000}")  # half milliseconds
     guest.command(f"attack {ATTACKS.index(name)}")
     while True:
         line = guest.hear(PATIENCE)

@@ -84,6 +84,7 @@ abi::SharedRegisters& shared(VcpuPage& page) {
 void absorb(VcpuPage& page, Shadow::Entry& entry) {
     entry.stack = SP_EL0::read();
     stack(page) = entry.stack;
+    if (entry.running) entry.upper = entry.uppers[entry.running - 1];  // guest_entry.S has gone to and fro
     const u64 pointer = reg::TPIDR_EL0::read();
     page.pc = Regime::Elr::read();
     page.pstate = (page.pstate & ~(kFlags | kStep)) | (Regime::Spsr::read() & (kFlags | kStep));
