@@ -18,6 +18,29 @@ memset:
     cmp     x2, #16
     b.lo    3f
     add     x4, x0, x2              // end
+    subs    x2, x2, #256
+    b.lo    8f
+9:  stp     x1, x1, [x3]
+    stp     x1, x1, [x3, #16]
+    stp     x1, x1, [x3, #32]
+    stp     x1, x1, [x3, #48]
+    stp     x1, x1, [x3, #64]
+    stp     x1, x1, [x3, #80]
+    stp     x1, x1, [x3, #96]
+    stp     x1, x1, [x3, #112]
+    stp     x1, x1, [x3, #128]
+    stp     x1, x1, [x3, #144]
+    stp     x1, x1, [x3, #160]
+    stp     x1, x1, [x3, #176]
+    stp     x1, x1, [x3, #192]
+    stp     x1, x1, [x3, #208]
+    stp     x1, x1, [x3, #224]
+    stp     x1, x1, [x3, #240]
+    add     x3, x3, #256
+    subs    x2, x2, #256
+    b.hs    9b
+8:  adds    x2, x2, #256            // 0..255 left
+    b.eq    5f
     subs    x2, x2, #64
     b.lo    2f
 1:  stp     x1, x1, [x3]
