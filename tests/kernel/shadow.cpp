@@ -52,7 +52,9 @@ void arguments() {
     need(kSystem.make_memory(device, 0x0901'0000, kPage));
     need(machine.space.map(sys::Memory{device}, 0, kDevice, kPage, kReadWrite, scratch.slot()));
     expect("vcpu.fill/bad_arg", Error::bad_arg, machine.fill(0x1000 | 1, kDevice | abi::kFillRead));
-    unsigned done = 0;
+    unsigned done = 1;
+    expect("vcpu.fill/bad_arg", Error::bad_arg, machine.vcpu.fill(abi::kShadowFills + 1, done));
+    expect_equal("vcpu.fill/bad_arg", 0, done);
     machine.page().shadow.fill[0] = {0x1000 | 1, kGuestRam | abi::kFillRead};
     machine.page().shadow.fill[1] = {0x2000 | 1, kGuestRam | abi::kFillRead | abi::kFillExecute};
     machine.page().shadow.fill[2] = {0x3000 | 1, kHole | abi::kFillRead};

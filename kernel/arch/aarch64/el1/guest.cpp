@@ -356,16 +356,17 @@ bool guest_stock(Vcpu& vcpu) { return !vcpu.space || Shadow::stock(*vcpu.space);
 Status guest_translate(Vcpu& vcpu, u32 method, u64* x) {
     Space* space = vcpu.space;
     VcpuPage* page = vcpu.page;
+    u64 first = x[2];
+    if (method == abi::vcpu::fill) x[2] = 0;  // none yet, should there be an error
     if (!space || !page) return {Error::busy, 0};
     Shadow* shadow = space->shadow;
     if (!shadow) return {Error::no_memory, 0};
-    switch (method) {
-        case abi::vcpu::fill:
-            if (x[2] > abi::kShadowFills) return {Error::bad_arg, 2};
-            return shadow->fill(*space, page->shadow.fill, x[2]);
-        case abi::vcpu::view: return shadow->view(x[2], x[3], x[4]);
-        default: return shadow->drop(x[2], x[3], x[4]);
-    }
+    if (method == abi::vcpu::view) return shadow->view(first, x[3], x[4]);
+    if (method == abi::vcpu::drop) return shadow->drop(first, x[3], x[4]);
+    if (first > abi::kShadowFills) return {Error::bad_arg, 2};
+    const Status status = shadow->fill(*space, page->shadow.fill, first);
+    x[2] = first;
+    return status;
 }
 
 }  // namespace twain::kernel
