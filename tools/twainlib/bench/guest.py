@@ -83,13 +83,14 @@ def measure(directory):
     for name in SYSTEMS:
         with linuxguest.system(guest, directory / f"guest-{name}", MODEL, el2=name == "el2", naive=name == "naive") as line:
             counts = run(line, share=NAIVE_SHARE if name == "naive" else 1)
+        if name == "el1":
+            values["el1_nothing_traps"] = round(counts.traps["fork_exec"])
+            values["el1_boot_traps"] = counts.traps["boot"]
         for operation in ALL:
             values[f"{name}_{operation.key}"] = round(counts.instructions[operation.key] / native.instructions[operation.key], 3)
             values[f"{name}_{operation.key}_exits"] = round(max(counts.exits[operation.key], 0.0), 1)
             for part, count in counts.parts[operation.key].items():
                 values[f"{name}_{operation.key}_{part}"] = round(max(count, 0.0) / native.instructions[operation.key], 3)
-    values["el1_nothing_traps"] = round(counts.traps["fork_exec"])
-    values["el1_boot_traps"] = counts.traps["boot"]
     return values
 
 
