@@ -45,7 +45,7 @@ TABLE = {
     "call": Entry(
         "bad_slot bad_type rights cancelled",
         "six_words badge forged_tag queued queue_order answered nested donates_priority donates_time budget_ends_in_service "
-        "server_goes_on_with_its_own caller_waits_for_its_budget caller_goes_on_with_new_budget passes_capability "
+        "server_goes_on_with_its_own caller_waits_for_its_budget caller_goes_on_with_new_budget budget_ends_two_calls_deep passes_capability "
         "receive_slot_taken no_receive_slot passes_nothing mapping_stays passed_is_derived remote remote_uses_the_servers_time "
         "from_all_cores remote_passes_capability remote_queued remote_served remote_again other_space thread_pointer server_waits "
         "served",
@@ -94,9 +94,9 @@ TABLE = {
     "space.map": Entry("rights bad_slot bad_type bad_arg dying depth busy no_memory occupied unsupported",
                        "sum_wraps write_or_execute device_never_runs nothing_left_behind partial_taken_back no_leak read "
                        "read_only no_execute block_over_empty_table page_in_block unaligned_is_pages preempted guest_read_only "
-                       "other_space_is_empty interface interface_of_process taken_back_in_steps into_dying_space",
+                       "other_space_is_empty interface interface_of_process taken_back_in_steps into_dying_space gigabyte",
                        unit=("descriptors are as large as alignment and length allow", "a page table is a map from pages to pages")),
-    "mapping.protect": Entry("bad_arg rights", "more less execute inspect block preempted remote",
+    "mapping.protect": Entry("bad_arg rights", "more less execute inspect block gigabyte preempted remote",
                              {}, ("rights change in place",)),
     "thread.configure": Entry("rights busy bad_slot bad_type dying depth bad_arg occupied", "all_or_nothing exhausted_sched"),
     "thread.start": Entry("rights busy bad_arg", "runs registers_zero remote"),
@@ -114,7 +114,7 @@ TABLE = {
     "reply.capture": Entry("rights busy", "caller next_caller from_two_cores", {"no_server": NO_PASSIVE}),
     "reply.send": Entry("rights busy", "five_words sixth_is_zero other_waits caller_stopped remote",
                         unit=("two cores answer through one reply object: the first wins",)),
-    "notification.arm": Entry("rights busy", "signals disarm past again_replaces many remote from_all_cores",
+    "notification.arm": Entry("rights busy", "signals disarm past again_replaces many hundreds_in_order remote from_all_cores",
                               unit=("timers behave like a sorted map",)),
     "irq.bind": Entry("rights bad_slot bad_type occupied dying depth",
                       "binds unbinds signals unbound_is_silent again remote_core"),
@@ -140,12 +140,12 @@ TABLE = {
     "tags.guest": Entry("", "many one_after_the_other"),
     "fault": Entry("", "kind badge syndrome address thread_id pc_sp is_a_call deferred_reply reply_goes_on reply_stops no_handler "
                        "queued handler_gone keeps_registers", unit=("faults are calls; the answer decides",)),
-    "vcpu.posted": Entry("", "delivered retired priority many all_urgencies notify notify_no_more sender no_such_interrupt picture "
-                             "core_sleeps",
+    "vcpu.posted": Entry("", "delivered retired priority many all_urgencies more_than_entries notify notify_no_more sender no_such_interrupt "
+                             "picture core_sleeps",
                          unit=("no posted interrupt is lost, doubled or reordered against priority",
                                "however many wait, the most urgent are in the registers, each of which was touched at most twice")),
     "vcpu.recalled": Entry("", "pending", unit=("recall takes back what is pending, not what is active",)),
-    "sched.budget": Entry("", "hard_limit rest_for_others background background_is_lowest remote in_any_window all_of_it"),
+    "sched.budget": Entry("", "hard_limit rest_for_others background background_is_lowest remote in_any_window all_of_it tiny"),
     # removing an object while it is in use
     "thread.remove": Entry("", "running caller remote remote_server",
                            unit=("a thread that is removed is gone from every queue",)),
@@ -154,7 +154,7 @@ TABLE = {
     "reply.remove": Entry("", "caller_waits remote"),
     "notification.remove": Entry("", "waiter bound armed bound_to_irq remote_waiter"),
     "irq.remove": Entry("", "line_free_again unacknowledged"),
-    "mapping.remove": Entry("", "unmaps block preempted guest remote shadow while_filling"),
+    "mapping.remove": Entry("", "unmaps block gigabyte preempted guest remote shadow while_filling"),
     "memory.revoke": Entry("", "unmaps takes_state_page"),
     "space.remove": Entry("", "with_mappings of_faulted_thread of_vcpu remote_runs_in_it in_steps"),
     "vcpu.remove": Entry("", "running remote_running"),

@@ -94,8 +94,10 @@ void give_back(Cpu& cpu, Thread& caller) {
         if (queued) make_ready(cpu, *user);
         if (user == cpu.current) cpu.hazard |= kReschedule;
     }
-    caller.active = sched;
-    sched->user = &caller;
+    // A server that had lent it on goes on with its own, if what was lent has ended meanwhile.
+    Sched* own = sched->runnable() || caller.sched == sched ? nullptr : own_time(caller);
+    caller.active = own ? own : sched;
+    sched->user = own ? nullptr : &caller;
 }
 
 namespace {

@@ -179,6 +179,25 @@ void interrupts() {
     }
     check("vcpu.posted/all_urgencies", ordered && seen == ~u64{0} && guest.hvc(4));
     page.retired = 0;
+    // All of them and the timer's, which is one more; and each again as soon as it has been taken.
+    check("vcpu.posted/more_than_entries", guest.hvc(3));
+    for (unsigned i = 0; i < abi::kVirqs; ++i) guest.post(i, 100 + i);
+    page.vtimer = 0x180;
+    page.cntv_ctl = 1;
+    page.cntv_cval = 0;
+    page.cntvoff = 0;
+    page.loaded = abi::kGroupTimer;
+    unsigned taken[abi::kVirqs] = {}, timers = 0;
+    for (unsigned i = 0; i < 2 * abi::kVirqs + 1 && guest.hvc(0x1a); ++i) {
+        const u64 entry = page.x[21] - 100;
+        if (page.x[21] == 27) ++timers;
+        if (entry < abi::kVirqs && ++taken[entry] == 1) guest.post(static_cast<unsigned>(entry), 100 + static_cast<std::uint32_t>(entry));
+    }
+    bool twice = true;
+    for (const unsigned each : taken) twice = twice && each == 2;
+    check("vcpu.posted/more_than_entries", twice && timers == 1 && guest.hvc(4) && page.retired == ~u64{0});
+    page.retired = 0;
+    page.vtimer = 0x80;
     // Taken back before the guest looks.
     check("vcpu.recalled/pending", guest.hvc(3));
     guest.post(5, 60);

@@ -105,18 +105,18 @@ void alarm(unsigned core) {
 }
 
 // An interrupt that comes and is never acknowledged, whose object then goes: the next owner gets it.
-void abandoned() {
+void abandoned(unsigned core) {
     Scratch scratch;
     const Clock clock(scratch);
     const sys::Notification note = scratch.notification();
     const sys::Irq irq{scratch.slot()};
-    need(kSystem.make_irq(kObjects, irq.slot, kClockIntid, false, 0));
+    need(kSystem.make_irq(kObjects, irq.slot, kClockIntid, false, core));
     need(irq.bind(note));
     clock.ring();
     check("irq.remove/unacknowledged", note.wait(sys::after_ms(50)).ok());
     need(kSelf.remove(irq.slot));
     clock.quiet();
-    need(kSystem.make_irq(kObjects, irq.slot, kClockIntid, false, 0));
+    need(kSystem.make_irq(kObjects, irq.slot, kClockIntid, false, core));
     need(irq.bind(note));
     clock.ring();
     check("irq.remove/unacknowledged", note.wait(sys::after_ms(50)).ok());
@@ -129,9 +129,10 @@ void abandoned() {
 void test_irq() {
     arguments();
     alarm(0);
-    abandoned();
+    abandoned(0);
     if (cores() > 1) {
         alarm(1);
+        abandoned(1);
         check("irq.bind/remote_core", true);
     } else {
         skip("irq.bind/remote_core", "one core");

@@ -206,6 +206,25 @@ void blocks() {
     check("space.map/unaligned_is_pages", word(at + kBlock - kPage - 8) == 99);
 }
 
+// A block of 1 GiB: the only device memory of that size and alignment in which something answers is around PCIe's
+// configuration space (QEMU's virt: at 256 GiB), whose first word is the host bridge's identification.
+void gigabyte() {
+    Scratch scratch;
+    constexpr u64 kGigabyte = 0x4000'0000, kPhysical = 0x40'0000'0000, kConfiguration = 0x1000'0000, kBridge = 0x0008'1b36;
+    const sys::Memory device{scratch.slot()};
+    const Slot mapping = scratch.slot();
+    need(kSystem.make_memory(device.slot, kPhysical, kGigabyte));
+    const u64 at = kAt + 16 * kGigabyte, before = free_bytes();
+    expect_ok("space.map/gigabyte", kSpace.map(device, 0, at, kGigabyte, kReadWrite, mapping));
+    check("space.map/gigabyte", before - free_bytes() < kPage);  // no table
+    expect_equal("space.map/gigabyte", kBridge, *reinterpret_cast<volatile std::uint32_t*>(at + kConfiguration));
+    expect("space.map/gigabyte", Error::occupied, kSpace.map(scratch.memory(), 0, at + kBlock, kPage, kRead, scratch.slot()));
+    expect_ok("mapping.protect/gigabyte", sys::Mapping{mapping}.protect(kRead));
+    check("mapping.protect/gigabyte", faults(at + kConfiguration, Access::write) && !faults(at + kConfiguration, Access::read));
+    expect_ok("mapping.remove/gigabyte", kSelf.remove(mapping));
+    check("mapping.remove/gigabyte", faults(at + kConfiguration, Access::read) && free_bytes() == before);
+}
+
 // Long operations are interrupted in between and still end.
 void preempted() {
     Scratch scratch;
@@ -241,6 +260,7 @@ void test_mapping() {
     rights_hold();
     removal();
     blocks();
+    gigabyte();
     preempted();
 }
 

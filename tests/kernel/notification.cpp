@@ -110,6 +110,32 @@ void timers() {
     check("notification.arm/many", good);
 }
 
+// Hundreds of timers, set in any order, a third of them stopped again: the others come in the order of their deadlines.
+void timers_in_order() {
+    Scratch scratch;
+    constexpr unsigned kTimers = 300, kStep = 7 * 41;  // kStep and kTimers have no common factor
+    constexpr u64 kApart = 2000;                       // ticks
+    static sys::Notification timer[kTimers];
+    for (sys::Notification& each : timer) each = scratch.notification();
+    const u64 base = sys::after_ms(20);
+    const auto due = [&](unsigned i) { return base + i * kApart; };
+    for (unsigned i = 0; i < kTimers; ++i) need(timer[i * kStep % kTimers].arm(due(i * kStep % kTimers)));
+    for (unsigned i = 0; i < kTimers; i += 3) need(timer[i * kStep % kTimers].arm(abi::kForever));
+    bool stopped[kTimers] = {}, good = true;
+    for (unsigned i = 0; i < kTimers; i += 3) stopped[i * kStep % kTimers] = true;
+    for (unsigned i = 0; i < kTimers; ++i) {
+        if (stopped[i]) continue;
+        good = good && timer[i].wait(due(i) + sys::ticks_per_second() / 10).ok() && sys::now() >= due(i);
+        for (unsigned later = i + 1; later < kTimers && good; ++later) {
+            if (const u64 bits = timer[later].poll()) good = bits == 1 && sys::now() >= due(later) && !stopped[later];
+            if (sys::now() >= due(i + 1)) break;
+        }
+    }
+    check("notification.arm/hundreds_in_order", good);
+    for (unsigned i = 0; i < kTimers; ++i) good = good && (!stopped[i] || timer[i].poll() == 0);
+    check("notification.arm/hundreds_in_order", good);
+}
+
 void other_core() {
     if (cores() < 2) {
         skip("notification.arm/busy", "one core");
@@ -139,6 +165,7 @@ void test_notification() {
     bits();
     waiters();
     timers();
+    timers_in_order();
     other_core();
 }
 

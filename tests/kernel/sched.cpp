@@ -116,6 +116,15 @@ void budgets() {
     check("sched.budget/background_is_lowest", idle.sched.stat()->used - alone > ms(35));
 }
 
+// A budget that is used up before the kernel has left: everything above it goes on.
+void tiny() {
+    Scratch scratch;
+    Worker worker(scratch, spin, {.priority = 40, .sched = scratch.sched(40, cores() - 1, 1, 1, true).slot});
+    need(worker.start());
+    pause(2000);
+    expect_ok("sched.budget/tiny", worker.thread.stop());
+}
+
 // Runs of 0.4 ms with pauses: never more than the budget in one period, wherever that begins.
 void pieces() {
     Scratch scratch;
@@ -192,6 +201,51 @@ void donated() {
     check("call/caller_goes_on_with_new_budget", wait_for([&] { return client.word[2] > 0; }));
 }
 
+// The same with a server between: the budget ends two calls deep. Both servers go on with their own time.
+void donated_twice() {
+    Scratch scratch;
+    const sys::Endpoint front = scratch.endpoint(), back = scratch.endpoint();
+    Worker last(scratch,
+                [](Worker& self) {
+                    sys::Received in = sys::Endpoint{self.slots[0]}.wait();
+                    for (;;) {
+                        const u64 end = sys::now() + in.message.word[0];
+                        while (sys::now() < end) relax();
+                        in = sys::Endpoint{self.slots[0]}.reply_wait(sys::message(1, in.message.word[0] + 1));
+                    }
+                },
+                {.priority = 30});
+    Worker middle(scratch,
+                  [](Worker& self) {
+                      sys::Received in = sys::Endpoint{self.slots[0]}.wait();
+                      for (;;) {
+                          const sys::Message answer = sys::Endpoint{self.slots[1]}.call(sys::message(1, in.message.word[0]));
+                          self.word[0] = answer.word[0];
+                          in = sys::Endpoint{self.slots[0]}.reply_wait(answer);
+                      }
+                  },
+                  {.priority = 30});
+    Worker client(scratch,
+                  [](Worker& self) {
+                      self.word[0] = sys::Endpoint{self.slots[0]}.call(sys::message(1, self.word[1])).word[0];
+                      for (;;) self.word[2].fetch_add(1);
+                  },
+                  {.priority = 40, .sched = scratch.sched(40, 0, ms(1), ms(50), true).slot});
+    last.slots[0] = middle.slots[1] = back.slot;
+    middle.slots[0] = client.slots[0] = front.slot;
+    client.word[1] = ms(4);
+    need(last.start());
+    need(middle.start());
+    pause();
+    const u64 own = last.sched.stat()->used;
+    need(client.start());
+    pause(20'000);
+    check("call/budget_ends_two_calls_deep", client.sched.stat()->used >= ms(1) && client.sched.stat()->used < ms(2));
+    check("call/budget_ends_two_calls_deep", last.sched.stat()->used - own >= ms(2) && middle.sched.stat()->used < ms(1));
+    check("call/budget_ends_two_calls_deep", middle.word[0] == ms(4) + 1 && client.word[2] == 0);
+    check("call/budget_ends_two_calls_deep", wait_for([&] { return client.word[2] > 0; }) && client.word[0] == ms(4) + 1);
+}
+
 void core_changes() {
     if (cores() < 2) {
         skip("sched.configure/busy", "one core");
@@ -222,9 +276,11 @@ void test_sched() {
     priorities();
     yielding();
     budgets();
+    tiny();
     pieces();
     inherited();
     donated();
+    donated_twice();
     core_changes();
 }
 

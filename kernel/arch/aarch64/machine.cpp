@@ -145,7 +145,11 @@ void serve_interrupts(Cpu& cpu, Gic gic) {
             serve_other_cores(cpu);
             continue;
         }
-        if (intid == gic::setup.timer) on_timer(cpu);
+        if (intid == gic::setup.timer) {
+            on_timer(cpu);
+            gic.deactivate(token);
+            break;  // it may be due again at once, for a tiny budget: first whatever else has come, and the threads
+        }
         if (intid == gic::setup.maintenance) guest_maintenance(cpu);
         gic.deactivate(token);
     }
