@@ -19,6 +19,10 @@ namespace {
 
 constexpr std::size_t kEntries = 64;  // enough for every known hard case; more makes each input slower
 Game played;
+Player& player() {
+    static Player one;
+    return one;
+}
 
 void count() {
     std::fprintf(stderr, "played %llu calls, %llu refused\n", static_cast<unsigned long long>(played.calls),
@@ -34,7 +38,7 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
     try {
-        play({data, std::min(size, kEntries * kEntryBytes)}, played);
+        player().play({data, std::min(size, kEntries * kEntryBytes)}, played);
     } catch (const Broken& broken) {
         std::fprintf(stderr, "broken: %s\n%s", broken.what(), notation({data, size}).c_str());
         std::abort();

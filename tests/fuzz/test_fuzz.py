@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from twainlib import build, fuzz_guest, fuzz_qemu, hostile, longest, qemu  # noqa: E402
+from twainlib import build, fuzz_guest, fuzz_host, fuzz_qemu, hostile, longest, qemu  # noqa: E402
 from twainlib.paths import build_root  # noqa: E402
 
 LIMIT = 300  # seconds of real time, for a loaded machine
@@ -43,6 +43,14 @@ def test_random_calls(directory, seed, calls, cores, el1):
     assert not outcome.failure, f"{outcome.failure}\n{fuzz_qemu.repeat(seed, calls, given)}"
     assert outcome.calls >= calls and outcome.refused > calls // 4
     assert outcome.details["checked"] > 0 and outcome.details["rounds"] > 0
+
+
+def test_games_on_the_host(directory):
+    """libFuzzer, from the corpus on: 20 s, always with the same seed."""
+    fuzz_host.prepare()
+    outcome = fuzz_host.run(20, 1, directory, options())
+    assert not outcome.failure, f"{outcome.failure}\n{outcome.reproducer}"
+    assert outcome.calls > 500 and 0 < outcome.refused < outcome.calls
 
 
 def test_the_same_seed_is_the_same_run(directory):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +22,13 @@ std::byte* arena = nullptr;
 u64 arena_bytes = 0;
 std::unique_ptr<Cpu> cpus[abi::kMaxCores];
 
+struct Kept {
+    fake::Machine machine;
+    alignas(Cpu) std::byte cpus[abi::kMaxCores][sizeof(Cpu)];
+    Irq* irqs[Irq::kEnd - Irq::kFirst];
+};
+Kept kept;  // its memory is the file behind the arena
+
 void serve_request_only(Cpu& cpu) {  // what a core does that waits for the structure lock
     Request* request = cpu.request;
     if (!request) return;
@@ -34,6 +42,28 @@ namespace fake {
 
 Machine& state() { return machine_state; }
 std::span<u64> memory() { return {reinterpret_cast<u64*>(arena), arena_bytes / sizeof(u64)}; }
+
+void keep() {
+    const int file = memfd_create("kept", 0);
+    const bool written = file >= 0 && ftruncate(file, static_cast<off_t>(arena_bytes)) == 0 &&
+                         write(file, arena, arena_bytes) == static_cast<ssize_t>(arena_bytes);
+    if (!written || mmap(arena, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, 0) == MAP_FAILED) {
+        std::abort();
+    }
+    close(file);
+    kept.machine = machine_state;
+    for (CpuId id = 0; id < abi::kMaxCores; ++id)
+        std::memcpy(kept.cpus[id], static_cast<void*>(cpus[id].get()), sizeof(Cpu));
+    for (u32 intid = Irq::kFirst; intid < Irq::kEnd; ++intid) kept.irqs[intid - Irq::kFirst] = Irq::of(intid);
+}
+
+void revert() {
+    if (madvise(arena, arena_bytes, MADV_DONTNEED) != 0) std::abort();
+    machine_state = kept.machine;
+    for (CpuId id = 0; id < abi::kMaxCores; ++id)
+        std::memcpy(static_cast<void*>(cpus[id].get()), kept.cpus[id], sizeof(Cpu));
+    for (u32 intid = Irq::kFirst; intid < Irq::kEnd; ++intid) Irq::of(intid) = kept.irqs[intid - Irq::kFirst];
+}
 
 void reset(CpuId cores, u64 ram) {
     machine_state = Machine{};

@@ -405,8 +405,9 @@ void check_threads(const Census& census) {
     }
 }
 
-void check_all(CSpace& root) {
-    const Census census(root);
+void check_all(CSpace& root) { check_all(Census(root)); }
+
+void check_all(const Census& census) {
     check_capabilities(census);
     check_memory(census);
     check_threads(census);

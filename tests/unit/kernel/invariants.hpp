@@ -63,6 +63,7 @@ private:
 void check_capabilities(const Census& census);
 void check_memory(const Census& census);   // every block of every pool belongs to something
 void check_threads(const Census& census);  // queues, links, donated time
+void check_all(const Census& census);
 void check_all(CSpace& root);
 
 // What a picture leaves out.

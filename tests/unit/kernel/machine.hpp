@@ -137,6 +137,11 @@ Machine& state();
 // All of the machine's memory, for who saves and restores it.
 std::span<u64> memory();
 
+// Keeps the machine as it is now; revert() goes back to that, any number of times, until reset(). What it costs is what has
+// changed since.
+void keep();
+void revert();
+
 // Starts anew with `ram` bytes of memory and `cores` cores.
 void reset(CpuId cores, u64 ram);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <optional>
 
 #include "invariants.hpp"
 #include "kernel/core/switch_to.hpp"
@@ -55,7 +56,9 @@ u64 value_of(u8 byte) {
     }
 }
 
-class Table {
+}  // namespace
+
+class Player::Table {
 public:
     Table() : world_(kCores, kRam), root_(*world_.root->cspace) {
         const auto need = [](const Answer& answer) { require(answer.ok(), "the table is not laid"); };
@@ -78,7 +81,8 @@ public:
             need(world_.invoke(world_.next_slot - 2, abi::thread::receive, 90 + world_.next_slot - 60));
         }
         world_.settle();
-        check_all(root_);
+        look();
+        fake::keep();
     }
 
     void enter(std::span<const u8> entry, Game& game) {
@@ -100,14 +104,20 @@ public:
                 }
             }
         }
-        check_all(root_);
+        look();
+    }
+
+    // What there is now; all of it must be well.
+    void look() {
+        census_.emplace(root_);
+        check_all(*census_);
     }
 
 private:
     // The n-th of the threads that can run.
     Thread* pick(unsigned n) {
         std::vector<Thread*> able;
-        for (Thread* thread : Census(root_).all<Thread>()) {
+        for (Thread* thread : census_->all<Thread>()) {
             if (thread->runnable() && !thread->vcpu &&
                 (thread->linked() || machine::cpu(thread->core).current == thread)) {
                 able.push_back(thread);
@@ -124,7 +134,7 @@ private:
         Cpu& cpu = machine::cpu(core);
         const u64 pc = thread.frame.pc;
         const bool continues = goes_on(thread);
-        const auto before = picture(Census(root_), {.result_of = &thread});
+        const auto before = picture(*census_, {.result_of = &thread});
         fake::on(core, [&] {
             thread.frame.pc += 4;
             handle_syscall(cpu, number);
@@ -169,22 +179,23 @@ private:
 
     World world_;
     CSpace& root_;
+    std::optional<Census> census_;  // as the last entry has left it
     unsigned draws_ = 0;
 };
 
-}  // namespace
+Player::Player() : table_(std::make_unique<Table>()) {}
+Player::~Player() = default;
 
-void play(std::span<const u8> bytes, Game& game) {
-    Table table;
+void Player::play(std::span<const u8> bytes, Game& game) {
+    fake::revert();
+    table_->look();
     for (; bytes.size() >= kEntryBytes; bytes = bytes.subspan(kEntryBytes)) {
         ++game.entries;
-        table.enter(bytes.first(kEntryBytes), game);
+        table_->enter(bytes.first(kEntryBytes), game);
     }
 }
 
-namespace {
-
-std::string message(std::span<const u8> bytes, Game& game) {
+std::string Player::message(std::span<const u8> bytes, Game& game) {
     try {
         play(bytes, game);
         return {};
@@ -193,9 +204,7 @@ std::string message(std::span<const u8> bytes, Game& game) {
     }
 }
 
-}  // namespace
-
-std::string broken_by(std::vector<u8> bytes, Game& game) {
+std::string Player::broken_by(std::vector<u8> bytes, Game& game) {
     const u64 before = game.entries;
     const std::string what = message(bytes, game);
     if (what.empty()) return {};

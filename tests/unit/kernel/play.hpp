@@ -10,6 +10,7 @@
 // for the caller's result registers (and for tables of its own that are still empty).
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,15 +27,26 @@ struct Game {
     u64 entries = 0;  // played
 };
 
-// Plays all of it. Throws Broken at the first entry after which something does not hold; `game` says how far it got.
-void play(std::span<const u8> bytes, Game& game);
+// Where games are played: the table is laid once, and is as it was then before every game. One at a time, and no other world.
+class Player {
+public:
+    Player();
+    ~Player();
+    // Plays all of it. Throws Broken at the first entry after which something does not hold; `game` says how far it got.
+    void play(std::span<const u8> bytes, Game& game);
+
+    // The message of what breaks in a game, with what is left of it when every entry is dropped without which it still breaks
+    // for the same reason; empty if nothing breaks.
+    std::string broken_by(std::vector<u8> bytes, Game& game);
+
+private:
+    std::string message(std::span<const u8> bytes, Game& game);
+    class Table;
+    std::unique_ptr<Table> table_;
+};
 
 // A game of so many entries, most of whose calls make sense.
 std::vector<u8> random_game(unsigned seed, std::size_t entries);
-
-// The message of what breaks in a game, with what is left of it when every entry is dropped without which it still breaks
-// for the same reason; empty if nothing breaks.
-std::string broken_by(std::vector<u8> bytes, Game& game);
 
 // As text, one entry a line.
 std::string notation(std::span<const u8> bytes);
