@@ -36,6 +36,8 @@ public:
     bool empty() const { return left_ <= 0; }
     bool full() const { return left_ == static_cast<std::int64_t>(amount_); }
     Ticks left() const { return empty() ? 0 : static_cast<Ticks>(left_); }
+    // When it will be used up, if it is used from `since` on; in the past, if it is already.
+    Ticks end(Ticks since) const { return since + static_cast<Ticks>(left_); }
 
     // `ticks` have been used, from the time `from` on.
     void spend(Ticks from, Ticks ticks) {

@@ -12,6 +12,8 @@ namespace twain::kernel {
 
 namespace {
 
+[[gnu::noinline]] void give_processor(Cpu& cpu, Thread& thread) { switch_to(cpu, thread); }
+
 void requeue_level(Cpu& cpu, Thread& thread) {
     if (!thread.linked()) return;
     remove_ready(cpu, thread);
@@ -168,7 +170,7 @@ void schedule(Cpu& cpu) {
             Thread* thread = cpu.ready[level].pop_front();
             if (cpu.ready[level].empty()) cpu.ready_levels &= ~(u64{1} << level);
             if (!thread) continue;
-            switch_to(cpu, *thread);
+            give_processor(cpu, *thread);
             return;
         }
         charge(cpu, machine::now());
@@ -191,7 +193,7 @@ void resolve_hazards(Cpu& cpu) {
             const bool may_run = sched && sched->runnable();
             const bool beaten = cpu.ready_levels && may_run && (cpu.ready_levels >> sched->level()) > 1;
             if (may_run && !beaten) {
-                if (cpu.sched != sched) switch_to(cpu, *current);
+                if (cpu.sched != sched) give_processor(cpu, *current);
                 return;
             }
             leave_current(cpu);

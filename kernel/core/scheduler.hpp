@@ -33,16 +33,17 @@ void charge(Cpu& cpu, Ticks now);
 // The same, where it is often no more than a part of a slice.
 inline void charge_slice(Cpu& cpu, Ticks now) {
     Sched* const sched = cpu.sched;
-    if (!sched || !sched->budget.spend_slice(now - cpu.since)) return charge(cpu, now);
-    sched->used += now - cpu.since;
+    const Ticks ticks = now - cpu.since;
+    if (!sched || !sched->budget.spend_slice(ticks)) return charge(cpu, now);
+    sched->used += ticks;
     cpu.since = now;
 }
 
 // The next timer interrupt: the first deadline, or the end of the budget.
 inline void program_timer(Cpu& cpu) {
     Ticks next = cpu.timers.next();
-    if (cpu.sched && cpu.sched->runnable() && !cpu.sched->exhausted) {
-        const Ticks end = cpu.since + cpu.sched->budget.left();
+    if (const Sched* sched = cpu.sched; sched && !sched->exhausted) {
+        const Ticks end = sched->budget.end(cpu.since);
         if (end < next) next = end;
     }
     machine::set_timer(next);

@@ -11,14 +11,14 @@
 namespace twain::kernel {
 
 // Gives `thread` the processor now; the current thread must already have been put where it belongs.
-inline void switch_to(Cpu& cpu, Thread& thread) {
+[[gnu::always_inline]] inline void switch_to(Cpu& cpu, Thread& thread) {
     if (cpu.guest_mode) [[unlikely]]
         guest_leave(cpu);
     Thread* before = cpu.current;
     cpu.current = &thread;
-    if (cpu.sched != thread.active) {
+    if (Sched* const next = thread.active; cpu.sched != next) {
         charge_slice(cpu, machine::now());
-        cpu.sched = thread.active;
+        cpu.sched = next;
         program_timer(cpu);
     }
     if (before != &thread) [[likely]]
@@ -29,7 +29,7 @@ inline void switch_to(Cpu& cpu, Thread& thread) {
 }
 
 // The current thread has blocked: the next one takes over. Only if nothing else is to be looked at first.
-inline void block(Cpu& cpu) {
+[[gnu::noinline]] inline void block(Cpu& cpu) {
     if (cpu.hazard || !cpu.ready_levels) [[unlikely]] {
         leave_current(cpu);
         return;
@@ -43,13 +43,14 @@ inline void block(Cpu& cpu) {
 // A thread has become ready by what the current one, or an interrupt, did: if it is more urgent, it runs at once.
 inline void wake(Cpu& cpu, Thread& thread) {
     Thread* current = cpu.current;
-    Sched* sched = thread.active;
-    if (!current || !sched || !current->active || cpu.hazard || !sched->runnable() || !current->runnable() ||
-        sched->level() <= current->active->level()) [[unlikely]] {
+    const Sched* sched = thread.active;
+    const Sched* beaten = current ? current->active : nullptr;
+    if (!sched || !beaten || cpu.hazard || sched->exhausted || beaten->exhausted ||
+        sched->priority <= beaten->priority || !current->runnable()) [[unlikely]] {
         make_ready(cpu, thread);
         return;
     }
-    const unsigned level = current->active->level();
+    const unsigned level = beaten->priority;
     cpu.ready[level].push_front(*current);
     cpu.ready_levels |= u64{1} << level;
     thread.state = thread.vcpu ? State::guest : State::ready;

@@ -204,7 +204,7 @@ fast_signal:
     mov     x1, #0
     cbnz    x13, 2f
     resume
-2:  continue_in wake_waiter, syscall_return
+2:  continue_in wake_waiter, return_to_user
 
     .global fast_wait
 fast_wait:
@@ -231,7 +231,7 @@ fast_wait:
     mov     x6, #0
     mov     x7, #0
     resume
-3:  continue_in sleep_on, syscall_return
+3:  continue_in sleep_on, return_to_user
 
     .global invoke
 invoke:

@@ -19,29 +19,35 @@ void set_trap(Cpu& cpu, bool trap) {
     Regime::trap_fp(trap);
 }
 
-}  // namespace
-
-bool fpu_take(Cpu& cpu) {
-    FpuState* next;
-    if (cpu.guest_mode) {
-        next = reinterpret_cast<FpuState*>(&cpu.current->vcpu->page->fpcr);
-    } else {
-        Thread& thread = *cpu.current;
-        if (!thread.fpu) {
-            const StructureLock lock;
-            if (cpu.current != &thread) return true;  // stopped while it waited for the lock
-            thread.fpu = static_cast<FpuState*>(thread.pool->allocate(Pool::order_of<FpuState>()));
-        }
-        next = thread.fpu;
-        if (!next) return false;
-    }
+inline void give(Cpu& cpu, FpuState* next) {
     set_trap(cpu, false);
     isb();
     auto* owner = static_cast<FpuState*>(cpu.fpu_owner);
-    if (owner == next) return true;
+    if (owner == next) return;
     if (owner) fpu_save(owner);
     fpu_load(next);
     cpu.fpu_owner = next;
+}
+
+// A thread's first use: it gets memory for them.
+[[gnu::noinline]] bool take_first(Cpu& cpu) {
+    Thread& thread = *cpu.current;
+    const StructureLock lock;
+    if (cpu.current != &thread) return true;  // stopped while it waited for the lock
+    thread.fpu = static_cast<FpuState*>(thread.pool->allocate(Pool::order_of<FpuState>()));
+    if (!thread.fpu) return false;
+    give(cpu, thread.fpu);
+    return true;
+}
+
+}  // namespace
+
+bool fpu_take(Cpu& cpu) {
+    const Thread& thread = *cpu.current;
+    FpuState* next = cpu.guest_mode ? reinterpret_cast<FpuState*>(&thread.vcpu->page->fpcr) : thread.fpu;
+    if (!next) [[unlikely]]
+        return take_first(cpu);
+    give(cpu, next);
     return true;
 }
 

@@ -41,14 +41,14 @@ inline void tell(Cpu& cpu, u64 syndrome) {
     fault(cpu, kind_of(class_of(syndrome)), syndrome, Regime::Far::read());
 }
 
-void fp_trap(Cpu& cpu, u64 syndrome) {
-    if (!fpu_take(cpu)) tell(cpu, syndrome);
+void fp_trap(Cpu& cpu) {
+    if (!fpu_take(cpu)) tell(machine::cpu(), Regime::Esr::read());  // so that nothing is kept for this
 }
 
 }  // namespace
 
 void handle_trap(Cpu& cpu, u64 syndrome) {
-    class_of(syndrome) == Ec::fp ? fp_trap(cpu, syndrome) : tell(cpu, syndrome);
+    class_of(syndrome) == Ec::fp ? fp_trap(cpu) : tell(cpu, syndrome);
 }
 
 void resolve_hazards_entry(Cpu& cpu) { resolve_hazards(cpu); }

@@ -87,7 +87,7 @@ def count(directory, name, image, built=None, wait="", until="bench done", cores
     with stage(f"counting: {name}"), Broker(command, directory / name, guests, built.info.labels if built else None) as machine:
         for each in [wait] if isinstance(wait, str) else wait:
             Session(machine).wait_for(each, f".*{until}", LIMIT)
-        machine.power_off(5)
+        machine.power_off(LIMIT)
     try:
         return json.loads(out.read_text())
     except (OSError, ValueError):
