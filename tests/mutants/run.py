@@ -12,6 +12,7 @@ The faults are data: *.toml beside this file. Each replaces one text of one file
     kernel        the kernel test image (tests/kernel) in QEMU, two cores
     kernel-gic2   the same on a machine with GICv2
     kernel-el1    the same without EL2
+    hostile       pytest on tests/system/test_hostile.py: a whole system in QEMU
 
 All happens in a copy of the tree below build/mutants, which later runs reuse; the checkout is not touched. A mutant
 is `caught` if its test builds and fails (or does not end). It has failed itself if it `survived`, if it `no longer
@@ -180,6 +181,9 @@ def configure(target, log):
 KERNEL = {"kernel": {}, "kernel-gic2": {"gic": 2}, "kernel-el1": {"el2": False}}  # the machine
 
 
+SYSTEM = ["env", f"TWAIN_BUILD={WORK / 'system'}", f"PYTHONPATH={TREE / 'tools'}"]  # for systems that the copy's own tool builds
+
+
 def build(test, log):
     """True: built, or nothing to build."""
     if test.startswith("unit-"):
@@ -188,6 +192,9 @@ def build(test, log):
     if test in KERNEL:
         configure(True, log)
         return execute(["cmake", "--build", TARGET, "--target", "image-kernel"], log, BUILD_LIMIT) == 0
+    if test == "hostile":
+        make = "from twainlib import hostile; hostile.make(hostile.Board(1))"
+        return execute([*SYSTEM, sys.executable, "-B", "-c", make], log, BUILD_LIMIT) == 0
     return True
 
 
@@ -197,8 +204,8 @@ def command_of(test, cases):
         return [program, "--abort", *([cases] if cases else [])]
     if test in KERNEL:
         return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="max", deterministic=True, **KERNEL[test])
-    path = "tests/config/" + test.removeprefix("config:")
-    return [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, *(["-k", cases] if cases else [])]
+    path = "tests/system/test_hostile.py" if test == "hostile" else "tests/config/" + test.removeprefix("config:")
+    return [*SYSTEM, sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, *(["-k", cases] if cases else [])]
 
 
 FIRST_FAILURE = (  # of the kernel, of pytest, of a sanitizer, of Catch2

@@ -137,11 +137,13 @@ class Hostile:
             return None
         line = self.broker.lines[self._next]
         self._next += 1
+        if not line.complete:  # it will be shown again
+            return None
         if line.tag == NEIGHBOUR:
             self._hear_neighbour(line.text.strip())
         elif line.tag == KERNEL and (found := re.match(r"init: (\S+) stopped: .*", line.text)):
             raise Harm(f"{found[1]} came to harm: {line.text}")
-        elif line.tag == GUEST and line.complete and line.text.strip():
+        elif line.tag == GUEST and line.text.strip():
             self._note()
             return line.text.strip()
         return None
