@@ -10,7 +10,7 @@
 //     attacks                          how many there are
 //
 // Answers: "at N" (words up to N have been executed), "word N W L" (slow: about to execute it), "stuck N W L" (and a reset),
-// "off N W L" (the victim has switched itself off), "done N", "busy", "survived NAME", "stuck NAME", "FAIL ...".
+// "off N W L" (the victim has switched itself off), "done N", "survived NAME", "stuck NAME", "FAIL ...".
 #include "hostile.hpp"
 
 extern "C" {
@@ -189,11 +189,8 @@ void watch(u64 attack) {
         } else if (waited == 2 * patience) {
             stuck(attack);
         }
-        if (job.kind == kAttack && ++silent % (10 * kHeartbeat) == 0) {
-            say("busy\n");
-            if (silent >= kLongest) {
-                stuck(attack);
-            }
+        if (job.kind == kAttack && ++silent >= kLongest) {  // it speaks itself meanwhile, so we do not
+            stuck(attack);
         }
         if (job.kind == kWords && (job.index - told >= kReport || ++silent == kHeartbeat)) {
             told = job.index;
