@@ -96,18 +96,6 @@ Status configure(Invocation& call, Thread& thread) {
     return {};
 }
 
-// Starts on its own core. Structure lock held, so nobody else changes the thread meanwhile.
-void go(Thread& thread) {
-    run_on(
-        thread.core,
-        [](void* argument) {
-            Thread& started = *static_cast<Thread*>(argument);
-            started.fault = abi::FaultKind::none;
-            make_ready(machine::cpu(), started);
-        },
-        &thread);
-}
-
 Status start(Invocation& call, Thread& thread, bool fresh) {
     if (thread.state != State::stopped && thread.state != State::faulted) return {Error::busy, 0};
     if (!thread.cspace || !thread.space) return {Error::bad_arg, 0};
@@ -118,7 +106,10 @@ Status start(Invocation& call, Thread& thread, bool fresh) {
         thread.frame.x[0] = call.arg(4);
         thread.frame.x[1] = call.arg(5);
     }
-    go(thread);
+    run_on(thread.core, [&] {  // structure lock held, so nobody else changes the thread meanwhile
+        thread.fault = abi::FaultKind::none;
+        make_ready(machine::cpu(), thread);
+    });
     return {};
 }
 

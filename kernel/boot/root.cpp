@@ -29,11 +29,7 @@ struct FreeRam {
     }
     void sort() {  // largest first
         for (unsigned i = 1; i < count; ++i) {
-            for (unsigned j = i; j > 0 && ranges[j].bytes > ranges[j - 1].bytes; --j) {
-                const abi::Range swap = ranges[j];
-                ranges[j] = ranges[j - 1];
-                ranges[j - 1] = swap;
-            }
+            for (unsigned j = i; j > 0 && ranges[j].bytes > ranges[j - 1].bytes; --j) std::swap(ranges[j], ranges[j - 1]);
         }
     }
 };

@@ -3,8 +3,8 @@
 //
 #include "kernel/core/cpu.hpp"
 
+#include "kernel/core/inbox.hpp"
 #include "kernel/core/ipc.hpp"
-#include "machine.hpp"
 
 namespace twain::kernel {
 
@@ -87,20 +87,9 @@ void synchronize() {
 void serve_other_cores(Cpu& cpu) {
     pass(cpu);
     serve_request(cpu);
-    Thread* list = __atomic_exchange_n(&cpu.mailbox, nullptr, __ATOMIC_ACQ_REL);
-    while (list) {
-        Thread& thread = *list;
-        list = thread.mail;
-        __atomic_store_n(&thread.mailed, u8{0}, __ATOMIC_RELEASE);
-        receive_mail(cpu, thread);
-    }
-    list = __atomic_exchange_n(&cpu.knocks, nullptr, __ATOMIC_ACQ_REL);
-    while (list) {
-        Thread& thread = *list;
-        list = thread.knock;
-        __atomic_store_n(&thread.knocked, u8{0}, __ATOMIC_RELEASE);
-        receive_knock(cpu, thread);
-    }
+    const auto all = [](Thread&) { return true; };
+    kMail.take(cpu, all, [&](Thread& thread) { receive_mail(cpu, thread); });
+    kKnocks.take(cpu, all, [&](Thread& thread) { receive_knock(cpu, thread); });
 }
 
 }  // namespace twain::kernel

@@ -87,9 +87,14 @@ private:
 // for the lock, and that one takes no interrupts meanwhile.
 bool should_pause();
 
-// Runs `run(argument)` on a core, or on every core, and waits for it. Structure lock held. When it returns, each
+// Runs something on a core, or nothing on every core, and waits for it. Structure lock held. When it returns, each
 // of those cores has left every path that had looked something up before.
 void run_on(CpuId core, void (*run)(void*), void* argument);
+template <typename Work>
+void run_on(CpuId core, Work work) {
+    run_on(
+        core, [](void* it) { (*static_cast<Work*>(it))(); }, &work);
+}
 void synchronize();
 
 // Waits until every other core has been in user mode, idle, or in wait_in_kernel(): whatever it does from then on, it does

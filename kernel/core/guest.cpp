@@ -16,13 +16,10 @@ namespace {
 // Off whatever core holds it. Structure lock.
 void take_off(Vcpu& vcpu) {
     if (vcpu.live == Vcpu::kNowhere) return;
-    run_on(
-        vcpu.live,
-        [](void* argument) {
-            Cpu& cpu = machine::cpu();
-            if (cpu.loaded == argument) guest_unload(cpu);
-        },
-        &vcpu);
+    run_on(vcpu.live, [&] {
+        Cpu& cpu = machine::cpu();
+        if (cpu.loaded == &vcpu) guest_unload(cpu);
+    });
 }
 
 // As long as it exists, nobody begins to run the vCPU who does not do so already. vcpu_run takes no lock: it shows that

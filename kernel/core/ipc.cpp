@@ -4,6 +4,7 @@
 #include "kernel/core/ipc.hpp"
 
 #include "kernel/core/guest.hpp"
+#include "kernel/core/inbox.hpp"
 #include "kernel/core/ipc_parts.hpp"
 #include "kernel/core/switch_to.hpp"
 #include "kernel/core/transfer.hpp"
@@ -102,56 +103,10 @@ void give_back(Cpu& cpu, Thread& caller) {
 
 namespace {
 
-// A list of a core to which every core pushes and from which only it takes, all at once.
-void push(Thread*& list, Thread* Thread::*next, Thread& thread) {
-    Thread* head = __atomic_load_n(&list, __ATOMIC_RELAXED);
-    do {
-        thread.*next = head;
-    } while (!__atomic_compare_exchange_n(&list, &head, &thread, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-}
-
-}  // namespace
-
-void push_mail(CpuId core, Thread& thread) {
-    push(machine::cpu(core).mailbox, &Thread::mail, thread);
-    machine::interrupt(core);
-}
-
-void remove_mail(Cpu& cpu, Thread& thread) {
-    if (!__atomic_load_n(&thread.mailed, __ATOMIC_ACQUIRE)) return;
-    Thread* list = __atomic_exchange_n(&cpu.mailbox, nullptr, __ATOMIC_ACQ_REL);
-    while (list) {
-        Thread& each = *list;
-        list = each.mail;
-        if (&each == &thread) {
-            __atomic_store_n(&each.mailed, u8{0}, __ATOMIC_RELEASE);
-        } else {
-            push_mail(cpu.id, each);
-        }
-    }
-}
-
-void remove_knock(Cpu& cpu, Thread& thread) {
-    if (!__atomic_load_n(&thread.knocked, __ATOMIC_ACQUIRE)) return;
-    Thread* list = __atomic_exchange_n(&cpu.knocks, nullptr, __ATOMIC_ACQ_REL);
-    while (list) {
-        Thread& each = *list;
-        list = each.knock;
-        if (&each == &thread) {
-            __atomic_store_n(&each.knocked, u8{0}, __ATOMIC_RELEASE);
-        } else {
-            push(cpu.knocks, &Thread::knock, each);
-            machine::interrupt(cpu.id);
-        }
-    }
-}
-
-namespace {
-
 // Sends a thread that this core holds to another core's mailbox.
 void mail(CpuId core, Thread& thread) {
     __atomic_store_n(&thread.mailed, u8{1}, __ATOMIC_RELEASE);
-    push_mail(core, thread);
+    kMail.push(core, thread);
 }
 
 // Makes a thread ready that this core has served, on its own core.
@@ -341,17 +296,7 @@ void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const Str
     if (endpoint.core == cpu.id) {
         arrive(cpu, self, lock);
     } else if (lock) {  // what travels along needs the lock: the other core does its part while it is held here
-        struct Arrival {
-            Thread& caller;
-            const StructureLock* lock;
-        } arrival{self, lock};
-        run_on(
-            endpoint.core,
-            [](void* argument) {
-                const Arrival& there = *static_cast<Arrival*>(argument);
-                arrive(machine::cpu(), there.caller, there.lock);
-            },
-            &arrival);
+        run_on(endpoint.core, [&] { arrive(machine::cpu(), self, lock); });
     } else {
         mail(endpoint.core, self);
     }
@@ -494,8 +439,7 @@ void sys_wait(Cpu& cpu) {
 
 void post_mail(Thread& thread) {
     if (__atomic_exchange_n(&thread.knocked, u8{1}, __ATOMIC_ACQ_REL)) return;
-    push(machine::cpu(thread.core).knocks, &Thread::knock, thread);
-    machine::interrupt(thread.core);
+    kKnocks.push(thread.core, thread);
 }
 
 void wake_waiter(Cpu& cpu, Notification& note) {

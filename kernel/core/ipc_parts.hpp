@@ -11,13 +11,6 @@ namespace twain::kernel {
 // The caller has its time back, wherever it has got to by now.
 void give_back(Cpu& cpu, Thread& caller);
 
-// Puts a thread, marked as mailed, into a core's mailbox.
-void push_mail(CpuId core, Thread& thread);
-// Takes one thread out of this core's own mailbox.
-void remove_mail(Cpu& cpu, Thread& thread);
-// Takes a thread of this core out of its knocks.
-void remove_knock(Cpu& cpu, Thread& thread);
-
 // Ends a call with an error.
 void fail_call(Cpu& cpu, Thread& caller, Error error);
 

@@ -3,7 +3,7 @@
 //
 #include "kernel/core/log.hpp"
 
-#include "kernel/core/cpu.hpp"
+#include "kernel/core/spin_lock.hpp"
 #include "machine.hpp"
 
 namespace twain::kernel {
@@ -14,17 +14,6 @@ constexpr u64 kBytes = 16 * 1024;
 char ring[kBytes];
 u64 written = 0;
 u32 taken = 0;
-bool seized = false;
-
-class Lock {
-public:
-    Lock() {
-        while (__atomic_exchange_n(&taken, 1u, __ATOMIC_ACQUIRE) && !seized) wait_in_kernel();
-    }
-    ~Lock() { __atomic_store_n(&taken, 0u, __ATOMIC_RELEASE); }
-    Lock(const Lock&) = delete;
-    Lock& operator=(const Lock&) = delete;
-};
 
 u64 length(const char* text) {
     u64 bytes = 0;
@@ -36,17 +25,17 @@ u64 length(const char* text) {
 
 void log_seize() {
     for (u32 turn = 0; turn < kPatience && __atomic_load_n(&taken, __ATOMIC_ACQUIRE); ++turn) machine::relax();
-    seized = true;
+    __atomic_store_n(&taken, 0u, __ATOMIC_RELEASE);
 }
 
 void log_text(const char* text, u64 bytes) {
-    const Lock lock;
+    const SpinLock lock(taken);
     for (u64 i = 0; i < bytes; ++i) ring[written++ % kBytes] = text[i];
     machine::uart_write(text, bytes);
 }
 
 LogPart log_read(u64 position, char* to, u64 bytes) {
-    const Lock lock;
+    const SpinLock lock(taken);
     if (position > written) position = written;
     if (written - position > kBytes) position = written - kBytes;
     u64 count = 0;

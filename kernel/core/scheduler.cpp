@@ -118,31 +118,22 @@ void move(Thread& thread, CpuId core) {
 }
 
 void reconfigure(Sched& sched, const Sched& wanted) {
-    struct Change {
-        Sched& sched;
-        const Sched& wanted;
-    } change{sched, wanted};
-    run_on(
-        sched.core,
-        [](void* argument) {
-            const Change& work = *static_cast<Change*>(argument);
-            Cpu& cpu = machine::cpu();
-            Sched& changed = work.sched;
-            if (cpu.sched == &changed) charge(cpu, machine::now());
-            cpu.timers.remove(changed);
-            changed.budget = work.wanted.budget;
-            changed.exhausted = false;
-            changed.priority = work.wanted.priority;
-            changed.hard = work.wanted.hard;
-            Thread* user = changed.user;
-            if (user && user->active == &changed && user->runnable() && user != cpu.current) {
-                remove_ready(cpu, *user);
-                make_ready(cpu, *user);
-            }
-            cpu.hazard |= kReschedule;
-            program_timer(cpu);
-        },
-        &change);
+    run_on(sched.core, [&] {
+        Cpu& cpu = machine::cpu();
+        if (cpu.sched == &sched) charge(cpu, machine::now());
+        cpu.timers.remove(sched);
+        sched.budget = wanted.budget;
+        sched.exhausted = false;
+        sched.priority = wanted.priority;
+        sched.hard = wanted.hard;
+        Thread* user = sched.user;
+        if (user && user->active == &sched && user->runnable() && user != cpu.current) {
+            remove_ready(cpu, *user);
+            make_ready(cpu, *user);
+        }
+        cpu.hazard |= kReschedule;
+        program_timer(cpu);
+    });
     sched.core = wanted.core;
     if (sched.bound) move(*sched.bound, wanted.core);
 }

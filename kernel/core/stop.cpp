@@ -3,6 +3,7 @@
 //
 // Ending what threads wait for: when one is stopped, or the object that it waits at goes away.
 #include "kernel/core/guest.hpp"
+#include "kernel/core/inbox.hpp"
 #include "kernel/core/ipc.hpp"
 #include "kernel/core/ipc_parts.hpp"
 #include "kernel/core/scheduler.hpp"
@@ -21,10 +22,9 @@ void tell_cancelled(Thread& thread) {
 }
 
 // On the core where the thread was calling to: whoever stands for it there lets go of it.
-void forget_caller(void* argument) {
-    Thread& thread = *static_cast<Thread*>(argument);
+void forget_caller(Thread& thread) {
     Cpu& cpu = machine::cpu();
-    remove_mail(cpu, thread);
+    kMail.remove(cpu, thread);
     if ((thread.endpoint || thread.server || thread.reply.acquire()) && thread.fault == abi::FaultKind::none)
         tell_cancelled(thread);
     leave_endpoint(thread);
@@ -43,11 +43,10 @@ CpuId served_on(const Thread& thread) {
     return server ? server->core : thread.core;
 }
 
-void stop_here(void* argument) {
-    Thread& thread = *static_cast<Thread*>(argument);
+void stop_here(Thread& thread) {
     Cpu& cpu = machine::cpu();
-    remove_mail(cpu, thread);
-    remove_knock(cpu, thread);
+    kMail.remove(cpu, thread);
+    kKnocks.remove(cpu, thread);
     disarm(cpu, thread);
     if (cpu.current == &thread) {
         if (cpu.call_waits) thread.frame.pc -= 4;
@@ -67,7 +66,7 @@ void stop_here(void* argument) {
     if (!calling) thread.endpoint = nullptr;
     thread.state = State::stopped;
     give_back(cpu, thread);  // while it is known who has it
-    if (served_on(thread) == cpu.id) forget_caller(&thread);
+    if (served_on(thread) == cpu.id) forget_caller(thread);
     if (Thread* caller = thread.caller) {
         thread.caller = nullptr;
         fail_call(cpu, *caller, Error::cancelled);
@@ -80,135 +79,99 @@ void stop_here(void* argument) {
 // signaller may still hold it: the last step finds whatever they did, after everybody has let go of it.
 void stop(Thread& thread) {
     __atomic_store_n(&thread.stopping, true, __ATOMIC_RELEASE);
-    run_on(thread.core, stop_here, &thread);
-    run_on(served_on(thread), forget_caller, &thread);
+    run_on(thread.core, [&] { stop_here(thread); });
+    run_on(served_on(thread), [&] { forget_caller(thread); });
     synchronize();
-    run_on(served_on(thread), forget_caller, &thread);
-    run_on(
-        thread.core,
-        [](void* argument) {
-            stop_here(argument);
-            give_back(machine::cpu(), *static_cast<Thread*>(argument));
-        },
-        &thread);
+    run_on(served_on(thread), [&] { forget_caller(thread); });
+    run_on(thread.core, [&] {
+        stop_here(thread);
+        give_back(machine::cpu(), thread);
+    });
     thread.stopping = false;
 }
 
 bool drain_step(Endpoint& endpoint) {
-    struct Step {
-        Endpoint& dying;
-        bool done = false;
-    } step{endpoint};
-    run_on(
-        endpoint.core,
-        [](void* argument) {
-            Cpu& cpu = machine::cpu();
-            Step& work = *static_cast<Step*>(argument);
-            for (unsigned i = 0; i < kDrained && !work.dying.waiting.empty(); ++i) {
-                Thread& thread = *work.dying.waiting.pop_front();
-                thread.endpoint = nullptr;
-                if (!work.dying.receivers) {
-                    fail_call(cpu, thread, Error::cancelled);
-                    continue;
-                }
-                disarm(cpu, thread);
-                thread.frame.x[0] = 0;
-                thread.set_result(Status(Error::cancelled).tag());
-                make_ready(cpu, thread);
+    bool done = false;
+    run_on(endpoint.core, [&] {
+        Cpu& cpu = machine::cpu();
+        for (unsigned i = 0; i < kDrained && !endpoint.waiting.empty(); ++i) {
+            Thread& thread = *endpoint.waiting.pop_front();
+            thread.endpoint = nullptr;
+            if (!endpoint.receivers) {
+                fail_call(cpu, thread, Error::cancelled);
+                continue;
             }
-            if (!work.dying.waiting.empty()) return;
-            // Calls on their way here from other cores; no new ones can begin.
-            Thread* list = __atomic_exchange_n(&cpu.mailbox, nullptr, __ATOMIC_ACQ_REL);
-            while (list) {
-                Thread& each = *list;
-                list = each.mail;
-                if (each.endpoint == &work.dying && each.state == State::calling) {
-                    __atomic_store_n(&each.mailed, u8{0}, __ATOMIC_RELEASE);
-                    fail_call(cpu, each, Error::cancelled);
-                } else {
-                    push_mail(cpu.id, each);
-                }
-            }
-            work.done = true;
-        },
-        &step);
-    return step.done;
+            disarm(cpu, thread);
+            tell_cancelled(thread);
+            make_ready(cpu, thread);
+        }
+        if (!endpoint.waiting.empty()) return;
+        // Calls on their way here from other cores; no new ones can begin.
+        kMail.take(
+            cpu, [&](Thread& each) { return each.endpoint == &endpoint && each.state == State::calling; },
+            [&](Thread& each) { fail_call(cpu, each, Error::cancelled); });
+        done = true;
+    });
+    return done;
 }
 
 void drain(Reply& reply) {
     Thread* caller = reply.caller;
     if (!caller) return;
-    run_on(
-        caller->core,
-        [](void* argument) {
-            auto& dying = *static_cast<Reply*>(argument);
-            Thread* left = dying.take_out();
-            if (left) fail_call(machine::cpu(), *left, Error::cancelled);
-        },
-        &reply);
+    run_on(caller->core, [&] {
+        if (Thread* left = reply.take_out()) fail_call(machine::cpu(), *left, Error::cancelled);
+    });
 }
 
 void leave_notification(Thread& waiter) {
-    run_on(
-        waiter.core,
-        [](void* argument) {
-            Cpu& cpu = machine::cpu();
-            Thread& thread = *static_cast<Thread*>(argument);
-            if (!thread.note) return;
-            thread.note->waiter = nullptr;
-            thread.note = nullptr;
-            thread.bound = false;
-            if (thread.state != State::waiting || thread.vcpu) return;
-            disarm(cpu, thread);
-            thread.frame.x[0] = 0;
-            thread.set_result(Status(Error::cancelled).tag());
-            make_ready(cpu, thread);
-        },
-        &waiter);
+    run_on(waiter.core, [&] {
+        Cpu& cpu = machine::cpu();
+        if (!waiter.note) return;
+        waiter.note->waiter = nullptr;
+        waiter.note = nullptr;
+        waiter.bound = false;
+        if (waiter.state != State::waiting || waiter.vcpu) return;
+        disarm(cpu, waiter);
+        tell_cancelled(waiter);
+        make_ready(cpu, waiter);
+    });
 }
 
 void drain(Notification& note) {
     if (const u32 owner = __atomic_load_n(&note.timer_owner, __ATOMIC_ACQUIRE)) {
-        run_on(
-            owner - 1, [](void* argument) { machine::cpu().timers.remove(*static_cast<Notification*>(argument)); }, &note);
+        run_on(owner - 1, [&] { machine::cpu().timers.remove(note); });
     }
     if (note.waiter) leave_notification(*note.waiter);
 }
 
 void drain(Sched& sched) {
-    run_on(
-        sched.core, [](void* argument) { machine::cpu().timers.remove(*static_cast<Sched*>(argument)); }, &sched);
+    run_on(sched.core, [&] { machine::cpu().timers.remove(sched); });
 }
 
 void detach_sched(Thread& thread) {
     stop(thread);
     Sched* sched = thread.sched;
     if (!sched) return;
-    run_on(
-        thread.core,
-        [](void* argument) {
-            Cpu& cpu = machine::cpu();
-            Thread& owner = *static_cast<Thread*>(argument);
-            Sched& gone = *owner.sched;
-            if (cpu.sched == &gone) {
-                charge(cpu, machine::now());
-                cpu.sched = nullptr;
+    run_on(thread.core, [&] {
+        Cpu& cpu = machine::cpu();
+        if (cpu.sched == sched) {
+            charge(cpu, machine::now());
+            cpu.sched = nullptr;
+        }
+        if (Thread* user = sched->user; user && user->active == sched) {
+            if (cpu.current == user) {
+                leave_current(cpu);
+            } else if (user->runnable()) {
+                remove_ready(cpu, *user);
             }
-            if (Thread* user = gone.user; user && user->active == &gone) {
-                if (cpu.current == user) {
-                    leave_current(cpu);
-                } else if (user->runnable()) {
-                    remove_ready(cpu, *user);
-                }
-                user->active = nullptr;
-            }
-            gone.user = nullptr;
-            gone.bound = nullptr;
-            owner.sched = nullptr;
-            owner.active = nullptr;
-            cpu.hazard |= kReschedule;
-        },
-        &thread);
+            user->active = nullptr;
+        }
+        sched->user = nullptr;
+        sched->bound = nullptr;
+        thread.sched = nullptr;
+        thread.active = nullptr;
+        cpu.hazard |= kReschedule;
+    });
 }
 
 }  // namespace twain::kernel

@@ -3,22 +3,10 @@
 //
 #include "kernel/core/tags.hpp"
 
+#include "kernel/core/spin_lock.hpp"
 #include "machine.hpp"
 
 namespace twain::kernel {
-
-class Tags::Lock {
-public:
-    explicit Lock(u32& taken) : taken_(taken) {
-        while (__atomic_exchange_n(&taken_, 1u, __ATOMIC_ACQUIRE)) wait_in_kernel();
-    }
-    ~Lock() { __atomic_store_n(&taken_, 0u, __ATOMIC_RELEASE); }
-    Lock(const Lock&) = delete;
-    Lock& operator=(const Lock&) = delete;
-
-private:
-    u32& taken_;
-};
 
 // A core goes on using the base.
 void Tags::keep(u64 base) {
@@ -44,7 +32,7 @@ void Tags::begin_generation() {
 }
 
 u64 Tags::renew(Tag& tag, const u64& table) {
-    const Lock lock(lock_);
+    const SpinLock lock(lock_);
     if (tag.word() & Tag::kStale) {  // else another core has been faster
         if (owners_[tag.number()] == &tag) owners_[tag.number()] = nullptr;
         for (;; ++next_) {
@@ -59,7 +47,7 @@ u64 Tags::renew(Tag& tag, const u64& table) {
 }
 
 void Tags::forget(Tag& tag) {
-    const Lock lock(lock_);
+    const SpinLock lock(lock_);
     if (owners_[tag.number()] == &tag) owners_[tag.number()] = nullptr;
     tag.set(Tag::kStale);
 }

@@ -24,7 +24,6 @@ public:
     void forget(Tag& tag);
 
 private:
-    class Lock;
     bool kept(u64 number) const { return kept_[number / 64] >> number % 64 & 1; }
     void keep(u64 base);
     void begin_generation();

@@ -5,6 +5,8 @@
 // and parent links whose length is at most log2 of the number of timers.
 #pragma once
 
+#include <utility>
+
 #include "kernel/core/types.hpp"
 
 namespace twain::kernel {
@@ -78,11 +80,7 @@ private:
     // Walks up and restores "left at least as high as right" until nothing changes.
     static void balance(Timer* timer) {
         for (; timer; timer = timer->parent_) {
-            if (rank(timer->left_) < rank(timer->right_)) {
-                Timer* swap = timer->left_;
-                timer->left_ = timer->right_;
-                timer->right_ = swap;
-            }
+            if (rank(timer->left_) < rank(timer->right_)) std::swap(timer->left_, timer->right_);
             const u16 now = static_cast<u16>(rank(timer->right_) + 1);
             if (timer->rank_ == now) return;
             timer->rank_ = now;
@@ -92,11 +90,7 @@ private:
     static Timer* meld(Timer* a, Timer* b) {
         if (!a) return b;
         if (!b) return a;
-        if (b->deadline_ < a->deadline_) {
-            Timer* swap = a;
-            a = b;
-            b = swap;
-        }
+        if (b->deadline_ < a->deadline_) std::swap(a, b);
         Timer* const root = a;
         // Go down a's right spine; the tree with the earlier deadline takes the place of the right child.
         while (a->right_) {
@@ -118,11 +112,7 @@ private:
     // After a meld the ranks along the spine are old; every one is looked at once.
     static void settle(Timer* timer, const Timer* root) {
         for (;;) {
-            if (rank(timer->left_) < rank(timer->right_)) {
-                Timer* swap = timer->left_;
-                timer->left_ = timer->right_;
-                timer->right_ = swap;
-            }
+            if (rank(timer->left_) < rank(timer->right_)) std::swap(timer->left_, timer->right_);
             timer->rank_ = static_cast<u16>(rank(timer->right_) + 1);
             if (timer == root) return;
             timer = timer->parent_;

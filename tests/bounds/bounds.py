@@ -28,7 +28,7 @@ PAGE = 4096
 
 # Who branches to an address from memory, and where that may go. What run_on() is given runs in it or, on another core,
 # in serve_request().
-REQUESTS = ["*::{lambda(void[*])#*}::_FUN(void[*])", "stop_here(void[*])", "forget_caller(void[*])"]
+REQUESTS = ["*::{lambda(void[*])#*}::_FUN(void[*])"]
 TARGETS = {
     "enable": ["kernel_main"],
     "run_on(*": REQUESTS,

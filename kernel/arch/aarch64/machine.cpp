@@ -65,14 +65,12 @@ Ticks ns_to_ticks(u64 ns) {
 
 void settle_thread(Thread& thread) {
     if (!thread.fpu) return;
-    run_on(
-        thread.core, [](void* state) { fpu_flush(cpu(), static_cast<FpuState*>(state)); }, thread.fpu);
+    run_on(thread.core, [state = thread.fpu] { fpu_flush(cpu(), state); });
 }
 
 void forget_thread(Thread& thread) {
     if (!thread.fpu) return;
-    run_on(
-        thread.core, [](void* state) { fpu_forget(cpu(), static_cast<FpuState*>(state)); }, thread.fpu);
+    run_on(thread.core, [state = thread.fpu] { fpu_forget(cpu(), state); });
     thread.pool->free(thread.fpu, Pool::order_of<FpuState>());
     thread.fpu = nullptr;
 }

@@ -49,14 +49,14 @@ bool flush_space(Space& space, u64& progress) {
 // Tables are about to go, a process's or a guest's: a core that runs neither now may still have them in its registers.
 // Structure lock.
 bool forget_space(Space& space) {
-    const auto leave = [](void*) {
+    const auto leave = [] {
         Cpu& self = cpu();
         if (self.current) return;
         Regime::UserTable::write(Regime::roots().empty);
         isb();
         self.translation = 0;
     };
-    for (CpuId core = 0; core < cores(); ++core) run_on(core, leave, nullptr);
+    for (CpuId core = 0; core < cores(); ++core) run_on(core, leave);
     if (space.kind == abi::SpaceKind::guest) {
         flush_all();
         if (space.shadow && !space.shadow->free_all(*space.pool)) return false;

@@ -8,7 +8,7 @@
 #include "asid.hpp"
 #include "kernel/arch/aarch64/kernel_tables.hpp"
 #include "kernel/arch/aarch64/offsets.inc"
-#include "kernel/core/cpu.hpp"
+#include "kernel/core/spin_lock.hpp"
 
 namespace twain::kernel {
 
@@ -49,19 +49,6 @@ void forget_entries(u64& leads, bool pages, unsigned end = 512) {
 }
 
 }  // namespace
-
-class Shadow::Lock {
-public:
-    explicit Lock(Shadow& shadow) : taken_(shadow.lock_) {
-        while (__atomic_exchange_n(&taken_, 1u, __ATOMIC_ACQUIRE)) wait_in_kernel();
-    }
-    ~Lock() { __atomic_store_n(&taken_, 0u, __ATOMIC_RELEASE); }
-    Lock(const Lock&) = delete;
-    Lock& operator=(const Lock&) = delete;
-
-private:
-    u32& taken_;
-};
 
 u64* Shadow::allocate() {
     u64* table = stock_;
@@ -186,7 +173,7 @@ void Shadow::flush_all() const {
 
 bool Shadow::stock(Space& space) {
     if (!space.shadow && !make(space)) return true;
-    const Lock lock(*space.shadow);
+    const SpinLock lock(space.shadow->lock_);
     return space.shadow->restock(*space.pool);
 }
 
@@ -226,7 +213,7 @@ Status Shadow::make_root(u64 number, bool high, unsigned argument) {
 }
 
 Status Shadow::fill(Space& space, const abi::ShadowFill* from, u64& count) {
-    const Lock lock(*this);
+    const SpinLock lock(lock_);
     Near near{};
     Status status;
     u64 done = 0;
@@ -307,7 +294,7 @@ void Shadow::install(u64& entry, u64 at, u64 value) const {
 }
 
 Status Shadow::view(u64 number, u64 lower, u64 upper) {
-    const Lock lock(*this);
+    const SpinLock lock(lock_);
     if (number >= abi::kShadowViews) return {Error::bad_arg, 2};
     if (lower == 0 || lower >= abi::kShadowRoots) return {Error::bad_arg, 3};
     if (upper >= abi::kShadowRoots) return {Error::bad_arg, 4};
@@ -353,7 +340,7 @@ Shadow::Entry& Shadow::entry(Cpu& cpu) {
 }
 
 Status Shadow::drop(u64 number, u64 at, u64 bytes) {
-    const Lock lock(*this);
+    const SpinLock lock(lock_);
     if (number == 0 || number >= abi::kShadowRoots) return {Error::bad_arg, 2};
     const u64 root = roots_[number];
     if (!root) return {};
@@ -390,7 +377,7 @@ Status Shadow::drop(u64 number, u64 at, u64 bytes) {
 }
 
 bool Shadow::drop_all(u64& progress) {
-    const Lock lock(*this);
+    const SpinLock lock(lock_);
     bool pause = false;
     for (; !pause && seek(progress); ++progress) pause = forget(progress) && should_pause();
     flush_all();

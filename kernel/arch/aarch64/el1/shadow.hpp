@@ -73,7 +73,6 @@ private:
     bool only_here() const;
     void flush_page(u64 at) const;
     void flush_all() const;
-    class Lock;
     static constexpr u32 kStockLow = 16, kStock = 64;  // tables
     static constexpr u64 kReserve = 64 * kPage;        // of the pool, left for other things
     static constexpr u64 kRoots = abi::kShadowRoots, kPlaces = 3 * kRoots;  // of roots' own tables: number and, above it, level

@@ -44,14 +44,13 @@ void flush_walks() {
 
 // The tables are about to go: no core keeps them in its register. Structure lock.
 bool forget_space(Space& space) {
-    const auto leave = [](void* argument) {
-        const u64 base = static_cast<Space*>(argument)->tag.base();
-        if (reg::VTTBR_EL2::read() != base) return;
+    const auto leave = [&] {
+        if (reg::VTTBR_EL2::read() != space.tag.base()) return;
         reg::VTTBR_EL2::write(0);
         isb();
         cpu().translation = 0;
     };
-    for (CpuId core = 0; core < cores(); ++core) run_on(core, leave, &space);
+    for (CpuId core = 0; core < cores(); ++core) run_on(core, leave);
     u64 progress = 0;
     const bool done = flush_space(space, progress);
     vmids.forget(space.tag);
