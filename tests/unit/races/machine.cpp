@@ -60,7 +60,6 @@ void reset(CpuId cores, u64 ram) {
     for (CpuId id = 0; id < abi::kMaxCores; ++id) {
         cpus[id] = std::make_unique<Cpu>();
         cpus[id]->id = id;
-        cpus[id]->generation = 1;
         cpus[id]->online = id == 0;
         lines[id].interrupted = false;
     }
@@ -130,6 +129,7 @@ void uart_write(const char*, u64) {}
 void uart_enable(bool) {}
 bool power(u64) { return false; }
 u64 boot_flags() { return 0; }
+[[noreturn]] void halt() { std::abort(); }
 
 }  // namespace machine
 }  // namespace twain::kernel
