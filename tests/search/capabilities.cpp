@@ -110,6 +110,7 @@ private:
     // One step of a call: where it may be interrupted, it is. False: refused, and then nothing has changed.
     bool ask(u64 slot, u64 method, u64 a2, u64 a3 = 0, u64 a4 = 0, u64 a5 = 0, u64 a6 = 0, u64 a7 = 0) {
         fake::state().preempt = [] { return true; };
+        fake::state().flush_steps = 0;  // how far one has got is no part of a state
         const u64 pc = world_.root->frame.pc;
         const bool taking = at(slot).type() == Type::cspace && method != cs::copy;
         const u64 dying = taking ? 0 : below_dying();

@@ -145,7 +145,7 @@ Ticks ns_to_ticks(u64 ns) { return ns / 16; }
 void write_descriptor(u64& entry, u64 value) { entry = value; }
 void flush_walks() { ++machine_state.flushed_walks; }
 bool flush_space(Space& space, u64& progress) {
-    while (progress < 3) {  // a step at least, then perhaps a pause
+    while (progress < machine_state.flush_steps) {
         ++progress;
         if (preemption_pending()) return false;
     }

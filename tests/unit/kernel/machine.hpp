@@ -120,6 +120,7 @@ struct Machine {
     bool interrupted[abi::kMaxCores] = {};
     u64 interrupts = 0;
     u64 flushed_spaces = 0;
+    u64 flush_steps = 3;  // of each: it may be interrupted in between
     u64 flushed_walks = 0;
     u64 forgotten_spaces = 0;
     u64 zeroed = 0;  // bytes
