@@ -6,7 +6,7 @@ in a guest.
 A back end of the first is a module with
 
     prepare()                                     builds what it runs
-    run(seconds, seed, directory, options) -> Outcome
+    run(seconds, seed, directory, options) -> Outcome (fuzz_outcome.py)
                                                   plays for about that long; what breaks the kernel goes into `directory`
 
 The same seed and as many calls are the same campaign. Reproducers that are kept lie in tests/fuzz/corpus and are tests."""
@@ -14,7 +14,7 @@ The same seed and as many calls are the same campaign. Reproducers that are kept
 import json
 import random
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 from . import fuzz_guest, fuzz_host, fuzz_qemu
 from .errors import Exit, TwainError
@@ -23,18 +23,6 @@ from .progress import stage
 
 BACKENDS = {"host": fuzz_host, "qemu": fuzz_qemu}
 ONLY = {"kernel": ("calls", "races", "host", "qemu"), "guest": ("words", "first", "el2")}  # options
-
-
-@dataclass
-class Outcome:
-    calls: int  # system calls made
-    refused: int  # of these, answered with an error at once
-    failure: str = ""  # what broke; empty: nothing did
-    reproducer: str = ""  # a file, or a command
-    log: str = ""
-    seconds: float = 0.0
-    seed: int = 0
-    details: dict = field(default_factory=dict)  # what this back end alone counts
 
 
 def run(options):

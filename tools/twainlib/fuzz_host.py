@@ -8,6 +8,7 @@ import subprocess
 
 from . import build, system
 from .errors import Exit, TwainError
+from .fuzz_outcome import Outcome
 from .paths import ROOT, build_root
 
 CORPUS = ROOT / "tests" / "fuzz" / "corpus" / "kernel"
@@ -23,8 +24,6 @@ def prepare():
 
 
 def run(seconds, seed, directory, _):
-    from .fuzz import Outcome
-
     corpus, log = directory / "corpus", directory / "fuzz.log"
     corpus.mkdir(exist_ok=True)
     for old in [*directory.glob("crash-*"), *directory.glob("timeout-*")]:

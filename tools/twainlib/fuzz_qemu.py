@@ -10,6 +10,7 @@ import threading
 import time
 
 from . import build, qemu, system
+from .fuzz_outcome import Outcome
 from .paths import build_root
 from .progress import say
 
@@ -50,8 +51,6 @@ def repeat(seed, calls, options):
 
 
 def run(seconds, seed, directory, options):
-    from .fuzz import Outcome
-
     qemu.require()
     log = directory / "console.log"
     line = command(seed, options.calls or FOREVER, options)
