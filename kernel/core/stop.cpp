@@ -78,6 +78,7 @@ void stop_here(Thread& thread) {
 // While `stopping` is set nothing makes the thread ready again, though whom it was calling may answer it, and a
 // signaller may still hold it: the last step finds whatever they did, after everybody has let go of it.
 void stop(Thread& thread) {
+    if (thread.state == State::stopped) return;
     __atomic_store_n(&thread.stopping, true, __ATOMIC_RELEASE);
     run_on(thread.core, [&] { stop_here(thread); });
     run_on(served_on(thread), [&] { forget_caller(thread); });
