@@ -107,4 +107,4 @@ def test_raising_a_record_needs_a_reason(recorded):
 def test_every_quick_figure_is_recorded():
     figures = record.load()["figures"]
     for name in bench.QUICK:
-        assert {measure.key for measure in bench.TABLES[name].measures} <= set(figures)
+        assert {measure.key for measure in bench.TABLES[name].measures if measure.exact} <= set(figures)

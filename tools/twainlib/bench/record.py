@@ -30,7 +30,7 @@ def load():
 def grown(figures, recorded):
     """[(key, before, now)] of what is more than the tolerance above its record."""
     return [(key, before, figures[key].value) for key, before in recorded.items()
-            if key in figures and figures[key].value > before * (1 + TOLERANCE)]
+            if key in figures and figures[key].measure.exact and figures[key].value > before * (1 + TOLERANCE)]
 
 
 def check(figures):
