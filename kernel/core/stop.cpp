@@ -25,14 +25,15 @@ void tell_cancelled(Thread& thread) {
 void forget_caller(Thread& thread) {
     Cpu& cpu = machine::cpu();
     kMail.remove(cpu, thread);
-    if ((thread.endpoint || thread.server || thread.reply.acquire()) && thread.fault == abi::FaultKind::none)
-        tell_cancelled(thread);
+    bool calls = thread.endpoint || thread.server;
+    // Who takes it out of a reply object, on whatever core, is the one who tells it something.
+    if (Reply* reply = thread.reply.exchange(nullptr)) calls |= reply->forget(thread);
+    if (calls && thread.fault == abi::FaultKind::none) tell_cancelled(thread);
     leave_endpoint(thread);
     if (thread.server) {
         thread.server->caller = nullptr;
         thread.server = nullptr;
     }
-    if (Reply* reply = thread.reply.exchange(nullptr)) reply->forget(thread);
 }
 
 // The core of whom the thread is calling.
