@@ -14,9 +14,9 @@ namespace {
 
 constexpr u64 kBytes = 256 * 1024;
 
-Pool& fresh_pool(u64 bytes = kBytes) {
+Pool& fresh_pool(u64 bytes = kBytes, int left = 0xa5) {
     fake::reset(1, u64{1} << 20);
-    std::memset(machine::to_virt({fake::kRamBase}), 0xa5, bytes);
+    std::memset(machine::to_virt({fake::kRamBase}), left, bytes);
     return *Pool::create(machine::to_virt({fake::kRamBase}), bytes);
 }
 
@@ -96,6 +96,24 @@ TEST_CASE("blocks never overlap, and buddies merge") {
     unsigned pages = 0;  // everything has merged into pages again
     while (pool.allocate(6)) ++pages;
     REQUIRE(pages == free / kPage);
+}
+
+TEST_CASE("what a user left in memory does not tell a pool what is free") {
+    constexpr unsigned kFreeNote = 0x80;  // and the order
+    for (unsigned order = 0; order + 1 < Pool::kOrders; ++order) {
+        Pool& pool = fresh_pool(kBytes, static_cast<int>(kFreeNote | order));
+        while (pool.free_bytes() > kPage) (void)pool.allocate(6);  // the last page's notes are not in the pool's first
+        const u64 bytes = u64{64} << order;
+        void* const kept = pool.allocate(order);
+        void* const buddy = pool.allocate(order);
+        std::memset(kept, 0xff, bytes);
+        pool.free(buddy, order);
+        while (pool.allocate(6)) {  // merges what was freed, to see whether it makes a page
+        }
+        while (void* block = pool.allocate(order)) REQUIRE(block != kept);
+        const auto* each = static_cast<const unsigned char*>(kept);
+        for (u64 i = 0; i < bytes; ++i) REQUIRE(each[i] == 0xff);
+    }
 }
 
 TEST_CASE("a wiped pool leaves nothing of what the kernel wrote") {
