@@ -16,6 +16,8 @@ from machine_code import BoundError
 
 ENDS = {"ret", "eret", "brk", "udf", "retaa", "eretaa"}
 CONDITIONAL = {"cbz", "cbnz", "tbz", "tbnz"}
+WRITES = ("add", "adr", "and", "asr", "cs", "eor", "ldr", "lsl", "lsr", "mov", "mrs", "mul", "orr", "sbfiz", "sub",
+          "sxt", "ubf", "uxt")  # instructions that write their first operand, and it whole
 PAGE = 4096
 TOO_DEEP = 1 << 20
 CALLER = "caller"  # the stack of who called
@@ -182,20 +184,45 @@ class Stacks:
     def taken(self):
         """Functions whose address somebody takes: what an indirect call may reach at all."""
         program = self.program
-        found, pages = set(), {}
         words = [int.from_bytes(data[i:i + 8], "little") for *_, data in program.sections for i in range(0, len(data) - 7, 4)]
-        found.update(word for word in words if word in program.functions)
-        for one in program.code:
-            at = program.function(one.at)
+        found = {word for word in words if word in program.functions}
+        sources = self._sources()
+        for i, one in enumerate(program.code):
             if one.name == "adr":
                 found.add(int(one.operands.split(",")[1], 16))
-            elif one.name == "adrp":
-                register, page = one.operands.split(",")
-                pages.setdefault((at, register), set()).add(int(page, 16))
-        for one in program.code:
-            if one.name == "add" and (match := re.fullmatch(r"x\d+, (x\d+), #0x([0-9a-f]+)", one.operands)):
-                found.update(page + int(match[2], 16) for page in pages.get((program.function(one.at), match[1]), ()))
+            elif one.name == "add" and (match := re.fullmatch(r"x\d+, (x\d+), #0x([0-9a-f]+)", one.operands)):
+                found.update(page + int(match[2], 16) for page in self._pages(i, match[1], sources))
         return {at for at in found if at in program.functions}
+
+    def _sources(self):
+        """index -> indices of the instructions of the same function that may run just before it."""
+        program, sources = self.program, {}
+        for i, one in enumerate(program.code):
+            following = [] if one.name in ENDS or one.name == "b" else [one.at + 4]
+            if one.name == "br":
+                following = self._switch(one.at) or []
+            elif one.name == "b" or one.name.startswith("b.") or one.name in CONDITIONAL:
+                following.append(int(one.operands.split(",")[-1].strip(), 16))
+            for to in following:
+                if to in program.index and program.function(to) == program.function(one.at):
+                    sources.setdefault(program.index[to], []).append(i)
+        return sources
+
+    def _pages(self, i, register, sources):
+        """What `adrp` may have left in the register before instruction `i`. Where it is unclear whether an instruction
+        writes the register, it does not: that gives a page too many, never one too few."""
+        pages, seen, todo = set(), set(), [*sources.get(i, ())]
+        while todo:
+            if (i := todo.pop()) in seen:
+                continue
+            seen.add(i)
+            one = self.program.code[i]
+            first = one.operands.split(",")[0].strip()
+            if first == register and one.name == "adrp":
+                pages.add(int(one.operands.split(",")[1], 16))
+            elif first[1:] != register[1:] or first[:1] not in ("x", "w") or not one.name.startswith(WRITES):
+                todo += sources.get(i, ())
+        return pages
 
     # ------------------------------------------------------------------------------------------ all
 

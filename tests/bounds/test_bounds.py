@@ -164,6 +164,16 @@ def test_an_address_that_is_no_target(program, taken):
         judged(program(taken, GIVEN + "\n .ltorg"))
 
 
+def test_an_address_from_either_of_two_ways(program):
+    ways = "adrp x2, inner\n cbz x0, 1f\n adrp x2, given\n1: str x2, [x3]\n add x2, x2, :lo12:given"
+    with pytest.raises(BoundError, match="address is taken: given"):
+        judged(program(ways, GIVEN))
+
+
+def test_a_page_that_is_overwritten_is_no_address(program):
+    judged(program("adrp x2, given\n mov x2, x0\n add x2, x2, :lo12:given\n b 1f\n adrp x2, given\n1:", GIVEN))
+
+
 def test_an_address_in_data_that_is_no_target(program):
     with pytest.raises(BoundError, match="address is taken: given"):
         judged(program(more=GIVEN + "\n .data\n .quad given"))
