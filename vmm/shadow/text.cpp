@@ -19,15 +19,20 @@ bool reaches(std::uint64_t from, std::uint64_t to) {
 
 void TextCopies::put(std::size_t index, std::uint32_t word) {
     __atomic_store_n(&to_[index], word, __ATOMIC_RELAXED);
-    first_written_ = index < first_written_ ? index : first_written_;
-    end_written_ = index >= end_written_ ? index + 1 : end_written_;
+    Words& written = written_[index < kPages * kWords ? 0 : 1];
+    written.first = index < written.first ? index : written.first;
+    written.end = index >= written.end ? index + 1 : written.end;
 }
 
-TextCopies::Written TextCopies::take_written() {
-    const Written w{to_ + (end_written_ == 0 ? 0 : first_written_), end_written_ == 0 ? 0 : (end_written_ - first_written_) * 4};
-    first_written_ = ~std::size_t{0};
-    end_written_ = 0;
-    return w;
+std::array<TextCopies::Written, 2> TextCopies::take_written() {
+    std::array<Written, 2> taken;
+    for (std::size_t i = 0; i < taken.size(); ++i) {
+        if (const Words w = written_[i]; w.end != 0) {
+            taken[i] = {to_ + w.first, (w.end - w.first) * 4};
+        }
+    }
+    written_ = {};
+    return taken;
 }
 
 // ---- islands

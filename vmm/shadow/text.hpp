@@ -43,12 +43,12 @@ public:
     // Where a vCPU that is interrupted at `pc` goes on.
     std::uint64_t resume(std::uint64_t pc) const;
 
-    // What has been written since the last call: [first, end) of the memory, for the data cache.
+    // What has been written since the last call, for the data cache: a part of the copies and one of the stubs.
     struct Written {
-        const void* first;
-        std::uint64_t bytes;
+        const void* first = nullptr;
+        std::uint64_t bytes = 0;
     };
-    Written take_written();
+    std::array<Written, 2> take_written();
 
     unsigned pages() const { return used_; }
     unsigned sites() const { return sites_; }
@@ -87,7 +87,10 @@ private:
     std::uint32_t* to_;
     Ipa base_;
     unsigned used_ = 0, sites_ = 0, islands_ = 0, avoided_count_ = 0;
-    std::size_t first_written_ = ~std::size_t{0}, end_written_ = 0;
+    struct Words {
+        std::size_t first = ~std::size_t{0}, end = 0;
+    };
+    std::array<Words, 2> written_;  // far from each other: of copies, of stubs
     std::array<Copy, kPages> copies_{};
     std::array<std::uint16_t, kSlots> index_{};  // by hash of the page: copy plus one
     std::array<Island, kIslands> island_{};

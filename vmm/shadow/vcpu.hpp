@@ -99,10 +99,11 @@ public:
 
     // What text copies have been written goes where instruction fetches see it. Under the guest's lock.
     void publish_text() {
-        const TextCopies::Written written = guest.text.take_written();
-        if (written.bytes != 0) {
-            platform.publish(written.first, written.bytes);
-            page.shadow.icache = 1;
+        for (const TextCopies::Written& written : guest.text.take_written()) {
+            if (written.bytes != 0) {
+                platform.publish(written.first, written.bytes);
+                page.shadow.icache = 1;
+            }
         }
     }
 

@@ -141,9 +141,24 @@ TEST_CASE("text: a line is brought up to date, and no other; all are by update_a
     (void)g.text->take_written();
     g.put(2, 15, kNop);
     g.text->update_all(g.el1);
-    const TextCopies::Written written = g.text->take_written();
-    CHECK(written.first == copy + 15);
-    CHECK(g.text->take_written().bytes == 0);
+    const auto written = g.text->take_written();
+    CHECK((written[0].first == copy + 15 && written[0].bytes == 4));
+    CHECK(written[1].bytes == 0);
+    CHECK(g.text->take_written()[0].bytes == 0);
+}
+
+TEST_CASE("text: what lies between a copy and its stubs was not written") {
+    Guest g;
+    g.put(0, 5, kReadElr);
+    g.put(0, 9, kNop);
+    const std::uint32_t* copy = g.copy(0);
+    const auto written = g.text->take_written();
+    CHECK((written[0].first == copy + 5 && written[0].bytes == 20));
+    const std::uint64_t stub = Guest::target(copy[5], kText + 20);
+    Ipa page;
+    REQUIRE(g.text->stubs({stub}, page));
+    CHECK(written[1].first == g.copies.data() + (page.value - kCopies + (stub & 4095)) / 4);
+    CHECK((written[1].bytes >= 8 && written[1].bytes <= 4 * kStubWords));
 }
 
 TEST_CASE("text: the same page at another address has branches of its own; in the lower half it has none") {
