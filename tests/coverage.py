@@ -175,7 +175,7 @@ def methods():
     found = re.findall(r"(\w+) = \d+,\s+//", re.search(r"enum class Sys .*?\};", text, re.DOTALL)[0])
     for type_name, body in re.findall(r"namespace (\w+) \{(.*?)\n\}  // namespace", text, re.DOTALL):
         if match := re.search(r"enum Method : std::uint32_t \{(.*?)\}", body, re.DOTALL):
-            found += [f"{type_name}.{name}" for name in re.findall(r"(\w+) = \d+", match[1])]
+            found += [f"{type_name}.{name}" for name in re.findall(r"(\w+)(?: = \d+)?,?", match[1])]
     return found
 
 

@@ -53,8 +53,7 @@ public:
     // False: the window is empty, wraps or overlaps another, or the table is full.
     template <MmioDevice Device>
     bool attach(const char* name, Ipa base, std::uint64_t bytes, Device& device) {
-        return insert({name, base, bytes, &device,
-                       [](void* d, Access a) { return static_cast<Device*>(d)->read(a); },
+        return insert({name, base, bytes, &device, [](void* d, Access a) { return static_cast<Device*>(d)->read(a); },
                        [](void* d, Access a, std::uint64_t v) { static_cast<Device*>(d)->write(a, v); }});
     }
 

@@ -39,7 +39,8 @@ public:
         }
         std::uint64_t word = 0;
         for (unsigned i = 0; i < bytes; ++i) {
-            word |= std::uint64_t{static_cast<const volatile unsigned char*>(static_cast<const void*>(p))[i]} << (8 * i);
+            word |= std::uint64_t{static_cast<const volatile unsigned char*>(static_cast<const void*>(p))[i]}
+                    << (8 * i);
         }
         value = word;
         return true;

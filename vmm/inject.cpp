@@ -6,7 +6,7 @@ namespace twain::vmm {
 namespace {
 
 constexpr std::uint64_t kModeEl1h = 0x5;
-constexpr std::uint64_t kMaskAll = 0x3c0;  // D, A, I, F
+constexpr std::uint64_t kMaskAll = 0x3c0;         // D, A, I, F
 constexpr std::uint64_t kKeptBits = 0xf040'0000;  // NZCV, PAN
 
 bool from_lower_level(const abi::VcpuPage& page) { return bits(page.pstate, 3, 2) == 0; }
@@ -28,9 +28,7 @@ void inject_synchronous(abi::VcpuPage& page, std::uint64_t esr) {
     page.loaded |= abi::kGroupEl1;
 }
 
-void inject_undefined(abi::VcpuPage& page) {
-    inject_synchronous(page, make_syndrome(ExceptionClass::unknown, 0));
-}
+void inject_undefined(abi::VcpuPage& page) { inject_synchronous(page, make_syndrome(ExceptionClass::unknown, 0)); }
 
 void inject_data_abort(abi::VcpuPage& page, Gva far, bool write, unsigned fault_status) {
     const ExceptionClass c =

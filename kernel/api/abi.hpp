@@ -53,20 +53,20 @@ inline constexpr unsigned kTagArgShift = 48;
 
 enum class Error : std::uint8_t {
     none = 0,
-    bad_slot = 1,    // no such slot, or the slot is empty
-    bad_type = 2,    // the capability is of another type
-    rights = 3,      // the capability lacks a right
-    bad_arg = 4,     // a value out of its range, misaligned, or whose sum wraps
-    occupied = 5,    // the destination is in use: slot, address range, binding
-    no_memory = 6,   // the pool (or the slot table) is exhausted
-    busy = 7,        // the object's state forbids it now: has children, is running, has a caller
-    cancelled = 8,   // the partner went away, or somebody cancelled
-    timeout = 9,     // the deadline passed (poll: nothing there)
-    bad_method = 10, // the type has no such method
-    no_server = 11,  // a remote or donated call that the server's scheduling context cannot take
-    depth = 12,      // the derivation tree would get too deep
-    dying = 13,      // the capability is being revoked
-    unsupported = 14 // this machine cannot do it
+    bad_slot = 1,     // no such slot, or the slot is empty
+    bad_type = 2,     // the capability is of another type
+    rights = 3,       // the capability lacks a right
+    bad_arg = 4,      // a value out of its range, misaligned, or whose sum wraps
+    occupied = 5,     // the destination is in use: slot, address range, binding
+    no_memory = 6,    // the pool (or the slot table) is exhausted
+    busy = 7,         // the object's state forbids it now: has children, is running, has a caller
+    cancelled = 8,    // the partner went away, or somebody cancelled
+    timeout = 9,      // the deadline passed (poll: nothing there)
+    bad_method = 10,  // the type has no such method
+    no_server = 11,   // a remote or donated call that the server's scheduling context cannot take
+    depth = 12,       // the derivation tree would get too deep
+    dying = 13,       // the capability is being revoked
+    unsupported = 14  // this machine cannot do it
 };
 
 constexpr Error tag_error(std::uint64_t tag) { return static_cast<Error>(tag >> kTagErrorShift); }
@@ -194,10 +194,10 @@ namespace thread {
 //   write      x2 first register, x3 how many (1..4), x4..x7 values; the thread must be stopped
 //   receive    x2 slot for received capabilities (0: none)
 //   state      -> x2 ThreadState, x3 fault kind, x4 fault address, x5 PC, x6 ticks used, x7 object id
-enum Method : std::uint32_t { configure = 0, start = 1, stop = 2, resume = 3, read = 4, write = 5, receive = 6, state = 7 };
+enum Method : std::uint32_t { configure, start, stop, resume, read, write, receive, state };
 }  // namespace thread
 
-enum class ThreadState : std::uint8_t { stopped = 0, ready = 1, calling = 2, receiving = 3, waiting = 4, replying = 5, faulted = 6, guest = 7 };
+enum class ThreadState : std::uint8_t { stopped, ready, calling, receiving, waiting, replying, faulted, guest };
 
 namespace sched {
 //   configure  x2 budget ticks, x3 period ticks (0: no limit), x4 SchedParam
@@ -249,7 +249,7 @@ namespace system {
 //   uart         x2 0 the kernel stops using the UART, 1 it may use it again                     (power)
 //   info         x2 core -> x2 cores, x3 ticks per second, x4 idle ticks of that core, x5 kernel
 //                version, x6 exception level, x7 boot flags                                      (info)
-enum Method : std::uint32_t { make_sched = 0, make_irq = 1, make_memory = 2, power = 3, log_read = 4, uart = 5, info = 6 };
+enum Method : std::uint32_t { make_sched, make_irq, make_memory, power, log_read, uart, info };
 inline constexpr std::uint64_t kPowerOff = 0, kPowerReset = 1;
 }  // namespace system
 
@@ -257,7 +257,7 @@ inline constexpr std::uint64_t kPowerOff = 0, kPowerReset = 1;
 // A fault is a call, made by the kernel in the thread's name, to the thread's fault endpoint:
 //   label FaultKind, x2 ESR, x3 FAR, x4 PC, x5 SP, x6 object id of the thread; the badge is the endpoint capability's.
 // A reply with label 0 lets the thread go on, any other leaves it stopped.
-enum class FaultKind : std::uint32_t { none = 0, data = 1, instruction = 2, alignment = 3, undefined = 4, svc = 5, other = 6 };
+enum class FaultKind : std::uint32_t { none, data, instruction, alignment, undefined, svc, other };
 
 // ---------------------------------------------------------------------------------------------
 // vCPU state page: 4 KiB that the kernel and the VMM share. The kernel reads each field once per entry, and
@@ -342,9 +342,9 @@ struct ShadowState {
     std::uint64_t boot;      // written by the kernel when the page is bound: BootInfo::flags
     std::uint64_t vectored;  // written by the kernel: system calls and interrupts that it took to virtual EL1
     std::uint64_t flags;
-    std::uint64_t icache;    // nonzero: the kernel invalidates the instruction cache, and clears it
-    std::uint64_t shared;    // address of the shared registers at virtual EL1
-    std::uint64_t moved;     // written by the kernel: TTBR1_EL1 has another ASID than `view` was chosen for
+    std::uint64_t icache;              // nonzero: the kernel invalidates the instruction cache, and clears it
+    std::uint64_t shared;              // address of the shared registers at virtual EL1
+    std::uint64_t moved;               // written by the kernel: TTBR1_EL1 has another ASID than `view` was chosen for
     ShadowSpace space[kShadowSpaces];  // written by the VMM
     ShadowFill fill[kShadowFills];
 };
@@ -362,7 +362,7 @@ struct VcpuPage {
     std::uint32_t exit_reason;
     std::uint32_t version;  // abi::kVersion, written when the page is bound
     // Control: written by the VMM.
-    std::uint64_t loaded;  // groups that the VMM has changed in this page; the kernel clears it at entry
+    std::uint64_t loaded;   // groups that the VMM has changed in this page; the kernel clears it at entry
     std::uint64_t cntvoff;  // ticks; taken at entry
     std::uint32_t vtimer;   // [7:0] priority of PPI 27, [8] enabled at the redistributor
     std::uint32_t vmpidr;   // affinity that the guest sees in MPIDR_EL1
@@ -419,7 +419,7 @@ struct Range {
     std::uint64_t bytes;
 };
 
-struct Segment {  // of the root task
+struct Segment {            // of the root task
     std::uint64_t address;  // virtual, 4K aligned
     std::uint64_t phys;     // 4K aligned; `bytes` of RAM there hold the contents, zero-filled by the loader
     std::uint64_t bytes;    // 4K multiple
@@ -450,7 +450,7 @@ struct BootInfo {
     Range gicv;
     std::uint32_t timer_hyp_intid, timer_virt_intid, timer_phys_intid;
     std::uint32_t uart_intid;
-    Range uart;  // PL011 of /chosen/stdout-path; bytes 0: none
+    Range uart;                  // PL011 of /chosen/stdout-path; bytes 0: none
     std::uint32_t psci_conduit;  // 0 none, 1 smc, 2 hvc
     std::uint32_t flags;         // kBoot bits
     // What the image holds

@@ -42,7 +42,8 @@ Status arm_notification(Cpu& cpu, Thread& self, Capability cap) {
     auto& note = cap.object<Notification>();
     const u32 mine = cpu.id + 1;
     u32 owner = 0;
-    if (!__atomic_compare_exchange_n(&note.timer_owner, &owner, mine, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED) && owner != mine) {
+    if (!__atomic_compare_exchange_n(&note.timer_owner, &owner, mine, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED) &&
+        owner != mine) {
         return {Error::busy, 0};
     }
     note.timer_badge = cap.badge ? cap.badge : 1;
@@ -80,8 +81,9 @@ bool light(Cpu& cpu, Thread& self, Capability cap, u32 method, Status& status) {
         case Type::vcpu:
             if (method >= abi::vcpu::fill && method <= abi::vcpu::drop) {
                 if (!guest_stocked(cap.object<Vcpu>())) return false;
-                status = cap.rights() & rights::vcpu_configure ? guest_translate(cap.object<Vcpu>(), method, self.frame.x)
-                                                               : Status{Error::rights, 0};
+                status = cap.rights() & rights::vcpu_configure
+                             ? guest_translate(cap.object<Vcpu>(), method, self.frame.x)
+                             : Status{Error::rights, 0};
                 return true;
             }
             if (method != abi::vcpu::kick) return false;

@@ -110,9 +110,9 @@ Status take_back(Slot* slot, bool itself) {
 // Goes on mapping until it is done or wants to be interrupted.
 Status map_on(Mapping& mapping) {
     while (mapping.done < mapping.bytes) {
-        const auto step = mapping.space->tables.map_step(*mapping.space->pool, mapping.at + mapping.done,
-                                                         mapping.to + mapping.done, mapping.bytes - mapping.done,
-                                                         mapping.rights, mapping.device);
+        const auto step =
+            mapping.space->tables.map_step(*mapping.space->pool, mapping.at + mapping.done, mapping.to + mapping.done,
+                                           mapping.bytes - mapping.done, mapping.rights, mapping.device);
         if (step.error != Error::none) return step.error;
         mapping.done += step.bytes;
         if (mapping.done < mapping.bytes && should_pause()) return kAgain;
@@ -210,9 +210,9 @@ Status split(Invocation& call) {
     if (!slot.ok()) return slot.status();
     const u64 rest = call.cap.bytes() - keep;
     call.slot.shrink(keep);
-    call.slot.fill_sibling(*slot.value(),
-                           Slot::memory_head(call.cap.rights(), call.cap.base() + keep, call.cap.head & Capability::kExclusive),
-                           rest);
+    call.slot.fill_sibling(
+        *slot.value(),
+        Slot::memory_head(call.cap.rights(), call.cap.base() + keep, call.cap.head & Capability::kExclusive), rest);
     return {};
 }
 
@@ -224,9 +224,9 @@ Status derive_range(Invocation& call) {
     const auto slot = call.destination(4);
     if (!slot.ok()) return slot.status();
     const u8 allowed = static_cast<u8>(call.cap.rights() & call.arg(5));
-    slot.value()->fill(&call.slot,
-                       Slot::memory_head(allowed, call.cap.base() + offset, call.cap.device() ? Capability::kDevice : 0), bytes,
-                       false);
+    slot.value()->fill(
+        &call.slot, Slot::memory_head(allowed, call.cap.base() + offset, call.cap.device() ? Capability::kDevice : 0),
+        bytes, false);
     return {};
 }
 
@@ -294,14 +294,16 @@ Status invoke_mapping(Invocation& call, u32 method) {
     if (want == 0 || (want & ~kSome)) return {Error::bad_arg, 2};
     if ((mapping.limit & want) != want) return {Error::rights, 2};
     const bool host = mapping.space->kind == abi::SpaceKind::host;
-    if ((host && (want & rights::mem_write) && (want & rights::mem_exec)) || (mapping.device && (want & rights::mem_exec))) {
+    if ((host && (want & rights::mem_write) && (want & rights::mem_exec)) ||
+        (mapping.device && (want & rights::mem_exec))) {
         return {Error::bad_arg, 2};
     }
     if (mapping.protecting != want) mapping.cursor = 0;
     mapping.protecting = mapping.rights = static_cast<u8>(want);
     unsigned steps = 0;
     while (mapping.cursor < mapping.done) {
-        mapping.cursor += mapping.space->tables.protect_step(mapping.at + mapping.cursor, mapping.rights, mapping.device);
+        mapping.cursor +=
+            mapping.space->tables.protect_step(mapping.at + mapping.cursor, mapping.rights, mapping.device);
         mapping.flushed = 0;
         if (++steps % kStepsBetweenChecks == 0 && should_pause()) return kAgain;
     }

@@ -42,7 +42,8 @@ void init_cpu(Cpu& cpu, CpuId id) {
 void start_cores() {
     const Ticks limit = machine::now() + machine::ns_to_ticks(kBootTimeoutNs);
     for (CpuId core = 1; core < boot.core_count; ++core) {
-        const u64 error = psci::call(boot.psci_conduit, psci::kCpuOn, boot.mpidr[core], physical(secondary_start), core);
+        const u64 error =
+            psci::call(boot.psci_conduit, psci::kCpuOn, boot.mpidr[core], physical(secondary_start), core);
         if (error) {
             log("kernel: core {} does not start: PSCI CPU_ON says {}\n", core, error);
             boot.core_count = core;

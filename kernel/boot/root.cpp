@@ -4,8 +4,8 @@
 // The root task: the kernel gives it everything, once, and the rest of the system is its business.
 #include "kernel/arch/aarch64/boot.hpp"
 #include "kernel/core/create.hpp"
-#include "kernel/core/scheduler.hpp"
 #include "kernel/core/log.hpp"
+#include "kernel/core/scheduler.hpp"
 #include "machine.hpp"
 
 namespace twain::kernel {
@@ -29,7 +29,8 @@ struct FreeRam {
     }
     void sort() {  // largest first
         for (unsigned i = 1; i < count; ++i) {
-            for (unsigned j = i; j > 0 && ranges[j].bytes > ranges[j - 1].bytes; --j) std::swap(ranges[j], ranges[j - 1]);
+            for (unsigned j = i; j > 0 && ranges[j].bytes > ranges[j - 1].bytes; --j)
+                std::swap(ranges[j], ranges[j - 1]);
         }
     }
 };
@@ -130,7 +131,8 @@ void start_root(Cpu& cpu, Phys boot_page) {
     root.slot(abi::kRootSystem).fill(nullptr, Slot::object_head(Type::system, rights::all, &pool), 0, true);
     root.give_memory(abi::kRootBootInfo, rights::mem_read, boot_page, kPage, false);
     if (boot.archive.bytes) {
-        root.give_memory(abi::kRootArchive, rights::mem_read, {boot.archive.base}, align_up(boot.archive.bytes, kPage), false);
+        root.give_memory(abi::kRootArchive, rights::mem_read, {boot.archive.base}, align_up(boot.archive.bytes, kPage),
+                         false);
     }
     for (unsigned i = 0; i < ram.count; ++i) {
         root.give_memory(abi::kRootRam + i, rights::all, {ram.ranges[i].base}, ram.ranges[i].bytes, true);

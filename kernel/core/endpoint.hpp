@@ -39,7 +39,8 @@ public:
     // The same for one thread. False: somebody else has it.
     bool forget(Thread& thread) {
         Thread* expected = &thread;
-        if (!__atomic_compare_exchange_n(&caller, &expected, nullptr, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return false;
+        if (!__atomic_compare_exchange_n(&caller, &expected, nullptr, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            return false;
         __atomic_store_n(&taken, false, __ATOMIC_RELEASE);
         return true;
     }

@@ -59,7 +59,8 @@ public:
                     fits && drop_empty(pool, entry);  // else further down: smaller descriptors, or what is in the way
             }
             if (fits) {
-                machine::write_descriptor(entry, to.value | Format::leaf(rights, device) | (level == 3 ? kTable : 0) | kValid);
+                machine::write_descriptor(entry,
+                                          to.value | Format::leaf(rights, device) | (level == 3 ? kTable : 0) | kValid);
                 return {Error::none, size};
             }
             if (!(entry & kValid)) {
@@ -79,7 +80,8 @@ public:
     // Changes rights in place: only permission bits differ, which needs no break-before-make (D8.16.1).
     u64 protect_step(Virt at, u8 rights, bool device) {
         return visit(at, [&](Entry& entry) {
-            machine::write_descriptor(entry, (entry & kAddress) | Format::leaf(rights, device) | (entry & kTable) | kValid);
+            machine::write_descriptor(entry,
+                                      (entry & kAddress) | Format::leaf(rights, device) | (entry & kTable) | kValid);
         });
     }
 

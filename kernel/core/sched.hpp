@@ -17,10 +17,10 @@ class Sched : public Object, public TimerOf<Timer::Kind::sched> {  // the timer:
 public:
     static constexpr Type kType = Type::sched;
 
-    Thread* bound;    // whose own it is
-    Thread* user;     // who runs on it, or waits to
+    Thread* bound;  // whose own it is
+    Thread* user;   // who runs on it, or waits to
     Ticks used;
-    Budget budget;    // without a limit: a slice for taking turns
+    Budget budget;  // without a limit: a slice for taking turns
     u8 priority;
     u8 core;
     bool hard;

@@ -19,14 +19,14 @@ class Mapping : public Object, public Link {
 public:
     static constexpr Type kType = Type::mapping;
     Space* space;
-    Slot* slot;    // the capability that owns this
+    Slot* slot;  // the capability that owns this
     Virt at;
     u64 bytes;
-    u64 done;      // how much of [at, at + bytes) is mapped: long work is done in steps
+    u64 done;  // how much of [at, at + bytes) is mapped: long work is done in steps
     Phys to;
     u8 rights;
     u8 device;
-    u8 limit;      // rights of the memory capability
+    u8 limit;  // rights of the memory capability
     u8 protecting;
     Error failed;  // an unfinished map has ended so and is being taken back
     u64 cursor;    // how far a change of rights has got

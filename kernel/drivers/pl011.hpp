@@ -10,7 +10,10 @@ namespace twain::kernel {
 
 class EarlyUart {
 public:
-    void init(Mmio registers) { registers_ = registers; present_ = true; }
+    void init(Mmio registers) {
+        registers_ = registers;
+        present_ = true;
+    }
     bool present() const { return present_; }
     void put(char c) const {
         while (registers_.read(kFlags) & kTxFull) {

@@ -35,7 +35,7 @@ struct Machine {
     abi::Range uart{};  // a PL011 that is the console; bytes 0: none
     std::uint32_t uart_intid = 0;
     Conduit psci = Conduit::none;
-    std::uint32_t flags = 0;  // BootInfo::flags that the bootargs ask for
+    std::uint32_t flags = 0;             // BootInfo::flags that the bootargs ask for
     std::span<const std::uint8_t> seed;  // /chosen/rng-seed; points into the tree
 };
 

@@ -41,8 +41,8 @@ void capabilities(std::span<const Capability> list) {
 void maps(std::span<const Map> list) {
     std::printf("[");
     for (const Map& m : list) {
-        std::printf("%s[%u,%llu,%llu,%llu,%u,", &m == list.data() ? "" : ",", m.object, number(m.offset), number(m.bytes),
-                    number(m.address), m.rights);
+        std::printf("%s[%u,%llu,%llu,%llu,%u,", &m == list.data() ? "" : ",", m.object, number(m.offset),
+                    number(m.bytes), number(m.address), m.rights);
         text(m.name);
         std::printf("]");
     }
@@ -90,8 +90,8 @@ int main() {
     for (const Object& o : kSystem.objects) {
         std::printf("%s[", &o == kSystem.objects.data() ? "" : ",");
         text(o.name);
-        std::printf(",%u,%u,%u,%u,%u,%u,%llu,%llu,", static_cast<unsigned>(o.kind), o.priority, o.core, o.flags, o.owner,
-                    o.line, number(o.a), number(o.b));
+        std::printf(",%u,%u,%u,%u,%u,%u,%llu,%llu,", static_cast<unsigned>(o.kind), o.priority, o.core, o.flags,
+                    o.owner, o.line, number(o.a), number(o.b));
         text(o.module);
         std::printf("]");
     }

@@ -211,7 +211,8 @@ void one_timer_for_all() {
             if (i % 2) (void)timer.arm(abi::kForever);
         }
     };
-    Worker one(scratch, fiddle, {.core = 0}), two(scratch, fiddle, {.core = 1}), three(scratch, fiddle, {.core = cores() - 1});
+    Worker one(scratch, fiddle, {.core = 0}), two(scratch, fiddle, {.core = 1}),
+        three(scratch, fiddle, {.core = cores() - 1});
     for (Worker* each : {&one, &two, &three}) {
         each->slots[0] = note.slot;
         need(each->start());

@@ -26,7 +26,8 @@ void other_space() {
     Scratch scratch;
     const sys::Memory code = scratch.memory(), theirs = scratch.memory(), ours = scratch.memory();
     const u64 window = scratch.map(code), their_word = scratch.map(theirs), word = scratch.map(ours);
-    std::memcpy(reinterpret_cast<void*>(window), fastpath_server, static_cast<std::size_t>(fastpath_server_end - fastpath_server));
+    std::memcpy(reinterpret_cast<void*>(window), fastpath_server,
+                static_cast<std::size_t>(fastpath_server_end - fastpath_server));
     __builtin___clear_cache(reinterpret_cast<char*>(window), reinterpret_cast<char*>(window + kPage));
     *reinterpret_cast<volatile u64*>(their_word) = 0xaaaa;
     *reinterpret_cast<volatile u64*>(word) = 0xbbbb;
@@ -65,12 +66,14 @@ void reply_with_a_caller() {
     Scratch scratch;
     const sys::Endpoint endpoint = scratch.endpoint();
     const sys::Endpoint caller{scratch.copy(endpoint.slot, rights::ep_call)};
-    Worker server(scratch, [](Worker& self) {
-        const sys::Endpoint right{self.slots[0]}, wrong{self.slots[1]};
-        (void)right.wait();
-        self.word[0] = wrong.reply_wait(sys::message(1)).message.tag;
-        (void)right.reply_wait(sys::message(2));
-    }, {.priority = 63});
+    Worker server(scratch,
+                  [](Worker& self) {
+                      const sys::Endpoint right{self.slots[0]}, wrong{self.slots[1]};
+                      (void)right.wait();
+                      self.word[0] = wrong.reply_wait(sys::message(1)).message.tag;
+                      (void)right.reply_wait(sys::message(2));
+                  },
+                  {.priority = 63});
     server.slots[0] = endpoint.slot;
     server.slots[1] = caller.slot;
     need(server.start());
@@ -85,19 +88,22 @@ void signal_while_serving() {
     Scratch scratch;
     const sys::Endpoint endpoint = scratch.endpoint();
     const sys::Notification note = scratch.notification();
-    Worker server(scratch, [](Worker& self) {
-        const sys::Endpoint in{self.slots[0]};
-        (void)in.wait();
-        self.word[1] = sys::Notification{self.slots[1]}.signal().ok() ? 1 : 0;
-        const sys::Received next = in.reply_wait(sys::message(3));
-        self.word[0] = next.is_note() ? next.bits() : 0;
-    }, {.priority = 63, .note = note.slot});
+    Worker server(scratch,
+                  [](Worker& self) {
+                      const sys::Endpoint in{self.slots[0]};
+                      (void)in.wait();
+                      self.word[1] = sys::Notification{self.slots[1]}.signal().ok() ? 1 : 0;
+                      const sys::Received next = in.reply_wait(sys::message(3));
+                      self.word[0] = next.is_note() ? next.bits() : 0;
+                  },
+                  {.priority = 63, .note = note.slot});
     server.slots[0] = endpoint.slot;
     server.slots[1] = scratch.copy(note.slot, rights::note_signal, 0x40);
     need(server.start());
     pause();
     expect_equal("reply_wait/signal_meanwhile", 3, endpoint.call(sys::message(0)).label());
-    check("reply_wait/signal_meanwhile", wait_for([&] { return server.done(); }) && server.word[0] == 0x40 && server.word[1] == 1);
+    check("reply_wait/signal_meanwhile",
+          wait_for([&] { return server.done(); }) && server.word[0] == 0x40 && server.word[1] == 1);
 }
 
 // The answer to a fault touches no register of the thread that faulted.
@@ -105,26 +111,30 @@ void fault_answered_at_once() {
     static constexpr u64 kNowhere = 0x20'0000'0000;
     Scratch scratch;
     const sys::Endpoint endpoint = scratch.endpoint();
-    Worker pager(scratch, [](Worker& self) {
-        const sys::Endpoint faults{self.slots[0]};
-        (void)faults.wait();
-        (void)kSpace.map(sys::Memory{self.slots[1]}, 0, kNowhere, kPage, kRead, self.slots[2]);
-        (void)faults.reply_wait(sys::message(0, 64, 64, 64, 64, 64, 64));
-    }, {.priority = 63});
+    Worker pager(scratch,
+                 [](Worker& self) {
+                     const sys::Endpoint faults{self.slots[0]};
+                     (void)faults.wait();
+                     (void)kSpace.map(sys::Memory{self.slots[1]}, 0, kNowhere, kPage, kRead, self.slots[2]);
+                     (void)faults.reply_wait(sys::message(0, 64, 64, 64, 64, 64, 64));
+                 },
+                 {.priority = 63});
     pager.slots[0] = endpoint.slot;
     pager.slots[1] = scratch.memory().slot;
     pager.slots[2] = scratch.slot();
-    Worker worker(scratch, [](Worker& self) {
-        u64 all = 0;
-        asm volatile(
-            "mov x2, #1\n mov x3, #2\n mov x4, #4\n mov x5, #8\n mov x6, #16\n mov x7, #32\n"
-            "ldr x9, [%1]\n"
-            "orr x2, x2, x3\n orr x4, x4, x5\n orr x6, x6, x7\n orr x2, x2, x4\n orr %0, x2, x6"
-            : "=r"(all)
-            : "r"(kNowhere)
-            : "x2", "x3", "x4", "x5", "x6", "x7", "x9", "memory");
-        self.word[0] = all;
-    }, {.fault = endpoint.slot});
+    Worker worker(scratch,
+                  [](Worker& self) {
+                      u64 all = 0;
+                      asm volatile(
+                          "mov x2, #1\n mov x3, #2\n mov x4, #4\n mov x5, #8\n mov x6, #16\n mov x7, #32\n"
+                          "ldr x9, [%1]\n"
+                          "orr x2, x2, x3\n orr x4, x4, x5\n orr x6, x6, x7\n orr x2, x2, x4\n orr %0, x2, x6"
+                          : "=r"(all)
+                          : "r"(kNowhere)
+                          : "x2", "x3", "x4", "x5", "x6", "x7", "x9", "memory");
+                      self.word[0] = all;
+                  },
+                  {.fault = endpoint.slot});
     need(pager.start());
     pause();
     need(worker.start());

@@ -41,9 +41,12 @@ void kinds() {
         u64 address;
         unsigned ec;  // exception class in ESR; 0: the kernel's own word
     };
-    constexpr Case kCases[] = {{Kind::data, kNowhere + 8, 0x24},   {Kind::instruction, kNowhere, 0x20},
-                               {Kind::alignment, 0x40'0002, 0x22}, {Kind::undefined, 0, 0},
-                               {Kind::svc, 0, 0},                  {Kind::other, 0, 0x3c}};
+    constexpr Case kCases[] = {{Kind::data, kNowhere + 8, 0x24},
+                               {Kind::instruction, kNowhere, 0x20},
+                               {Kind::alignment, 0x40'0002, 0x22},
+                               {Kind::undefined, 0, 0},
+                               {Kind::svc, 0, 0},
+                               {Kind::other, 0, 0x3c}};
     for (const Case& each : kCases) {
         Scratch scratch;
         const sys::Endpoint endpoint = scratch.endpoint();
@@ -52,7 +55,8 @@ void kinds() {
         const sys::Received in = fault_of(scratch, worker, endpoint, each.kind, each.address);
         check("fault/kind", in.ok() && in.message.label() == static_cast<u64>(each.kind));
         check("fault/badge", in.badge == 0xfa);
-        check("fault/syndrome", each.kind == Kind::svc ? in.message.word[0] == 99 : in.message.word[0] >> 26 == each.ec);
+        check("fault/syndrome",
+              each.kind == Kind::svc ? in.message.word[0] == 99 : in.message.word[0] >> 26 == each.ec);
         if (each.ec == 0x24 || each.ec == 0x20) expect_equal("fault/address", each.address, in.message.word[1]);
         check("fault/thread_id", in.message.word[4] == kSelf.inspect(worker.thread.slot)->object);
         check("fault/pc_sp", in.message.word[2] != 0 && in.message.word[3] % 16 == 0 && in.message.word[3] != 0);
@@ -82,7 +86,8 @@ void handled() {
     expect_ok("fault/reply_stops", reply.send(sys::message(1)));
     pause();
     const auto state = worker.thread.state();
-    check("fault/reply_stops", state->state == State::faulted && state->fault == Kind::data && state->fault_address == kNowhere + 16);
+    check("fault/reply_stops",
+          state->state == State::faulted && state->fault == Kind::data && state->fault_address == kNowhere + 16);
     check("thread.state/fault", state->pc == in.message.word[2]);
     u64 five[5];
     expect_ok("thread.read/faulted", worker.thread.read(31, five));

@@ -25,17 +25,20 @@ void exits() {
     check("vcpu_run/says_when_it_was_left", left != 0 && left <= sys::now());
     (void)scratch.notification().wait(left + sleep);
     (void)guest.vcpu.run();
-    check("vcpu_run/says_how_long_it_was_away", page.left > left + sleep && page.away > 0 && page.away <= page.left - left - sleep);
+    check("vcpu_run/says_how_long_it_was_away",
+          page.left > left + sleep && page.away > 0 && page.away <= page.left - left - sleep);
     // Memory that is not there: the VMM plays the device.
     guest.enter_at(guest_loads);
     page.x[1] = Guest::kHole + 0x18;
     check("vcpu_run/mmio_load", *guest.vcpu.run() == Exit::trap && guest.ec() == Guest::kDataAbort);
     expect_equal("vcpu_run/mmio_load", Guest::kHole + 0x18, page.ipa);
-    check("vcpu_run/mmio_load", page.pc == Guest::kRam + static_cast<u64>(guest_loads - guest_begin) && (page.esr >> 24 & 1));
+    check("vcpu_run/mmio_load",
+          page.pc == Guest::kRam + static_cast<u64>(guest_loads - guest_begin) && (page.esr >> 24 & 1));
     page.x[2] = 0x99;
     page.pc += 4;
     check("vcpu_run/mmio_load", guest.hvc(1) && page.x[2] == 0x99);
-    check("vcpu_run/mmio_store", *guest.vcpu.run() == Exit::trap && guest.ec() == Guest::kDataAbort && (page.esr & 0x40));
+    check("vcpu_run/mmio_store",
+          *guest.vcpu.run() == Exit::trap && guest.ec() == Guest::kDataAbort && (page.esr & 0x40));
     check("vcpu_run/mmio_store", page.ipa == Guest::kHole + 0x1c && page.x[3] == 0x55);
     page.pc += 4;
     check("vcpu_run/mmio_store", guest.hvc(2));
@@ -83,13 +86,15 @@ void steps() {
     constexpr u64 kEl0 = 0, kEl1 = 0x1c5;  // debug exceptions not masked
     const auto stepped = [&](u64 ec, u64 instructions) {
         const u64 begin = Guest::kRam + static_cast<u64>(guest_steps - guest_begin);
-        return page.el1.esr_el1 >> 26 == ec && page.el1.elr_el1 == begin + 4 * instructions && !(page.el1.spsr_el1 & abi::kPstateStep);
+        return page.el1.esr_el1 >> 26 == ec && page.el1.elr_el1 == begin + 4 * instructions &&
+               !(page.el1.spsr_el1 & abi::kPstateStep);
     };
     check("vcpu_run/steps_user", step(~abi::kMdscrKernel, kEl0 | abi::kPstateStep) == 0xef && stepped(0x32, 1));
     check("vcpu_run/steps_user", step(abi::kMdscrStep, kEl0) == 0xef && stepped(0x32, 0));  // its step is over already
     check("vcpu_run/steps_kernel", step(~u64{0}, kEl1 | abi::kPstateStep) == 0xee && stepped(0x33, 1));
     check("vcpu_run/steps_kernel", step(~abi::kMdscrKernel, kEl1 | abi::kPstateStep) == 7);
-    check("vcpu_run/steps_nobody", step(abi::kMdscrKernel, kEl0 | abi::kPstateStep) == 0xef && page.el1.esr_el1 >> 26 == 0);  // HVC
+    check("vcpu_run/steps_nobody",
+          step(abi::kMdscrKernel, kEl0 | abi::kPstateStep) == 0xef && page.el1.esr_el1 >> 26 == 0);  // HVC
     // With a step left over on the core, this program goes on as before, and so does another guest.
     page.el1.mdscr_el1 = ~u64{0};
     const Guest other(scratch);
@@ -191,7 +196,8 @@ void interrupts() {
     for (unsigned i = 0; i < 2 * abi::kVirqs + 1 && guest.hvc(0x1a); ++i) {
         const u64 entry = page.x[21] - 100;
         if (page.x[21] == 27) ++timers;
-        if (entry < abi::kVirqs && ++taken[entry] == 1) guest.post(static_cast<unsigned>(entry), 100 + static_cast<std::uint32_t>(entry));
+        if (entry < abi::kVirqs && ++taken[entry] == 1)
+            guest.post(static_cast<unsigned>(entry), 100 + static_cast<std::uint32_t>(entry));
     }
     bool twice = true;
     for (const unsigned each : taken) twice = twice && each == 2;
@@ -260,13 +266,15 @@ void kicks() {
     need(worker.start());
     pause();
     expect_ok("vcpu.kick/exit_from_sleep", guest.vcpu.kick(abi::vcpu::kKickExit));
-    check("vcpu.kick/exit_from_sleep", wait_for([&] { return worker.done(); }) && worker.word[1] == static_cast<u64>(Exit::kicked));
+    check("vcpu.kick/exit_from_sleep",
+          wait_for([&] { return worker.done(); }) && worker.word[1] == static_cast<u64>(Exit::kicked));
     guest.enter_at(guest_spins);
     page.x[0] = 0;
     need(worker.start());
     pause();
     expect_ok("vcpu.kick/exit_from_loop", guest.vcpu.kick(abi::vcpu::kKickExit));
-    check("vcpu.kick/exit_from_loop", wait_for([&] { return worker.done(); }) && worker.word[1] == static_cast<u64>(Exit::kicked) && page.x[0] > 0);
+    check("vcpu.kick/exit_from_loop",
+          wait_for([&] { return worker.done(); }) && worker.word[1] == static_cast<u64>(Exit::kicked) && page.x[0] > 0);
     // Before the guest runs at all: it comes back at once.
     need(guest.vcpu.kick(abi::vcpu::kKickExit));
     check("vcpu.kick/kept_for_the_next_run", *guest.vcpu.run() == Exit::kicked);
@@ -277,7 +285,8 @@ void kicks() {
     expect_ok("thread.stop/runs_guest", guest.vcpu.sync(abi::kGroupAll));
     check("vcpu_run/again_after_stop", page.x[0] > 0);
     need(worker.thread.resume());
-    check("vcpu_run/cancelled", wait_for([&] { return worker.done(); }) && worker.word[0] == static_cast<u64>(Error::cancelled));
+    check("vcpu_run/cancelled",
+          wait_for([&] { return worker.done(); }) && worker.word[0] == static_cast<u64>(Error::cancelled));
     // What it needs goes away under it.
     need(worker.start());
     pause();
@@ -304,8 +313,8 @@ void registers() {
     const bool first = floats.hvc(1);
     asm volatile("umov %0, v5.d[1]\n movi v5.16b, #0x33" : "=r"(mine)::"v5");
     check("vcpu_run/fp_registers_apart", first && mine == 0x2121'2121'2121'2121);
-    check("vcpu_run/fp_registers_apart", floats.hvc(2) && floats.page().x[0] == 0x5a5a'5a5a'5a5a'5a5a &&
-                                             floats.page().x[1] == 0x5a5a'5a5a'5a5a'5a5a);
+    check("vcpu_run/fp_registers_apart",
+          floats.hvc(2) && floats.page().x[0] == 0x5a5a'5a5a'5a5a'5a5a && floats.page().x[1] == 0x5a5a'5a5a'5a5a'5a5a);
     expect_ok("vcpu.sync/fp", floats.vcpu.sync(abi::kGroupFp));
     expect_equal("vcpu.sync/fp", 0x5a5a'5a5a'5a5a'5a5a, floats.page().v[10]);
 }
@@ -320,7 +329,8 @@ bool process_is_sound() {
     std::uint32_t unaligned = 0;
     asm volatile("ldur %w0, [%1, #1]" : "=r"(unaligned) : "r"(probe) : "memory");
     asm volatile("mrs %0, tpidrro_el0" : "=r"(after));
-    return thread_pointer != 0 && thread_pointer != ~u64{0} && after == 0 && back == value && counter != 0 && unaligned == 0x05040302;
+    return thread_pointer != 0 && thread_pointer != ~u64{0} && after == 0 && back == value && counter != 0 &&
+           unaligned == 0x05040302;
 }
 
 void hostile() {
@@ -338,7 +348,8 @@ void hostile() {
         exit = guest.vcpu.run();
     }
     check("vcpu_run/hostile_mdscr", exit.ok() && guest.ec() == Guest::kHvc && process_is_sound());
-    check("vcpu_run/hostile_has_its_own", guest.hvc(7) && (page.x[1] & 0x0100'0802) == 0x0100'0802 && page.x[2] == 0 && page.x[3] == ~u64{0});
+    check("vcpu_run/hostile_has_its_own",
+          guest.hvc(7) && (page.x[1] & 0x0100'0802) == 0x0100'0802 && page.x[2] == 0 && page.x[3] == ~u64{0});
     check("vcpu_run/hostile_offset", process_is_sound());
     page.cntvoff = 0x1234'5678'9abc;
     const u64 before = sys::now();

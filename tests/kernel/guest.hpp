@@ -6,8 +6,9 @@
 
 #include "test.hpp"
 
-extern "C" const std::byte guest_begin[], guest_end[], guest_calls[], guest_loads[], guest_steps[], guest_timer[], guest_interrupts[],
-    guest_sleeps[], guest_hostile[], guest_spins[], guest_registers[], guest_floats[], guest_traps[], guest_access[];
+extern "C" const std::byte guest_begin[], guest_end[], guest_calls[], guest_loads[], guest_steps[], guest_timer[],
+    guest_interrupts[], guest_sleeps[], guest_hostile[], guest_spins[], guest_registers[], guest_floats[],
+    guest_traps[], guest_access[];
 
 namespace twain::test {
 
@@ -21,7 +22,8 @@ public:
         memory = scratch.memory(2 * kPage);
         ram_ = scratch.map(memory, kPage);
         page_ = scratch.map(sys::Memory{part(scratch, kPage)}, kPage);
-        need(space.map(memory, 0, kRam, kPage, rights::mem_read | rights::mem_write | rights::mem_exec, scratch.slot()));
+        need(
+            space.map(memory, 0, kRam, kPage, rights::mem_read | rights::mem_write | rights::mem_exec, scratch.slot()));
         copy_program();
         page() = abi::VcpuPage{};
         need(kObjects.create_vcpu(vcpu.slot, space, 0));

@@ -51,7 +51,8 @@ void arguments() {
     expect("system.make_irq/bad_arg", Error::bad_arg, make(kPool, to, kFree, 0, cores()));
     expect("system.make_irq/depth", Error::depth, make(scratch.deepest(kPool), to, kFree, 0, 0));
     need(make(kPool, to, kFree, 0, 0));
-    expect("system.make_irq/occupied", Error::occupied, make(kPool, scratch.slot(), kFree, 0, 0));  // one object for a line
+    expect("system.make_irq/occupied", Error::occupied,
+           make(kPool, scratch.slot(), kFree, 0, 0));  // one object for a line
 
     const sys::Irq irq{to};
     const sys::Notification note = scratch.notification();

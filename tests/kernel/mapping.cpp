@@ -92,7 +92,8 @@ void map_interface() {
     expect("space.map/interface", Error::rights, map(0, kInterface, kPage, kReadExec));
     expect_ok("space.map/interface", guest.map_interface(kInterface, to));
     expect("space.map/interface", Error::rights, sys::Mapping{to}.protect(kReadExec));
-    expect("space.map/interface", Error::depth, sys::Space{scratch.deepest(guest.slot)}.map_interface(0, scratch.slot()));
+    expect("space.map/interface", Error::depth,
+           sys::Space{scratch.deepest(guest.slot)}.map_interface(0, scratch.slot()));
     expect("space.map/interface", Error::bad_arg, kSystem.make_memory(scratch.slot(), boot.gicv.base, kPage));
     need(kSelf.remove(to));
     expect_ok("space.map/interface", guest.map_interface(kInterface, to));
@@ -210,7 +211,8 @@ void blocks() {
 // configuration space (QEMU's virt: at 256 GiB), whose first word is the host bridge's identification.
 void gigabyte() {
     Scratch scratch;
-    constexpr u64 kGigabyte = 0x4000'0000, kPhysical = 0x40'0000'0000, kConfiguration = 0x1000'0000, kBridge = 0x0008'1b36;
+    constexpr u64 kGigabyte = 0x4000'0000, kPhysical = 0x40'0000'0000, kConfiguration = 0x1000'0000,
+                  kBridge = 0x0008'1b36;
     const sys::Memory device{scratch.slot()};
     const Slot mapping = scratch.slot();
     need(kSystem.make_memory(device.slot, kPhysical, kGigabyte));
@@ -218,9 +220,11 @@ void gigabyte() {
     expect_ok("space.map/gigabyte", kSpace.map(device, 0, at, kGigabyte, kReadWrite, mapping));
     check("space.map/gigabyte", before - free_bytes() < kPage);  // no table
     expect_equal("space.map/gigabyte", kBridge, *reinterpret_cast<volatile std::uint32_t*>(at + kConfiguration));
-    expect("space.map/gigabyte", Error::occupied, kSpace.map(scratch.memory(), 0, at + kBlock, kPage, kRead, scratch.slot()));
+    expect("space.map/gigabyte", Error::occupied,
+           kSpace.map(scratch.memory(), 0, at + kBlock, kPage, kRead, scratch.slot()));
     expect_ok("mapping.protect/gigabyte", sys::Mapping{mapping}.protect(kRead));
-    check("mapping.protect/gigabyte", faults(at + kConfiguration, Access::write) && !faults(at + kConfiguration, Access::read));
+    check("mapping.protect/gigabyte",
+          faults(at + kConfiguration, Access::write) && !faults(at + kConfiguration, Access::read));
     expect_ok("mapping.remove/gigabyte", kSelf.remove(mapping));
     check("mapping.remove/gigabyte", faults(at + kConfiguration, Access::read) && free_bytes() == before);
 }
@@ -232,7 +236,8 @@ void preempted() {
     const sys::Memory memory = scratch.memory(kMany + 2 * kBlock);
     const u64 offset = (kBlock - kSelf.inspect(memory.slot)->base % kBlock) % kBlock + kPage;  // pages only
     Worker worker(scratch, [](Worker& self) {
-        self.word[0] = u64{kSpace.map(sys::Memory{self.slots[0]}, self.word[3], kAt, kMany, kReadWrite, self.slots[1]).ok()};
+        self.word[0] =
+            u64{kSpace.map(sys::Memory{self.slots[0]}, self.word[3], kAt, kMany, kReadWrite, self.slots[1]).ok()};
         self.word[1] = u64{sys::Mapping{self.slots[1]}.protect(kRead).ok()};
         self.word[2] = u64{kSelf.remove(self.slots[1]).ok()};
     });

@@ -28,7 +28,8 @@ void derive() {
     check("memory.derive/rights_only_shrink", kSelf.inspect(inner)->rights == kRead);
     check("memory.derive/place", kSelf.inspect(to)->base == kSelf.inspect(page.slot)->base + 2 * kPage);
     check("memory.derive/never_exclusive", kSelf.inspect(to)->flags == 0);
-    expect("memory.derive/depth", Error::depth, sys::Memory{scratch.deepest(page.slot)}.derive(0, kPage, scratch.slot(), 7));
+    expect("memory.derive/depth", Error::depth,
+           sys::Memory{scratch.deepest(page.slot)}.derive(0, kPage, scratch.slot(), 7));
     expect("memory.method/bad_method", Error::bad_method, status(page.slot, kNoMethod));
 }
 
@@ -91,7 +92,8 @@ void split() {
     check("memory.split/two_parts", kSelf.inspect(kSpare)->bytes == kSpareBytes - 4 * kPage);
     Scratch scratch;
     expect("memory.make_pool/bad_arg", Error::bad_arg, sys::Memory{kPiece}.make_pool(scratch.slot()));  // < 16K
-    expect("memory.split/siblings_apart", Error::bad_arg, spare.derive(kSpareBytes - 4 * kPage, kPage, scratch.slot(), 7));
+    expect("memory.split/siblings_apart", Error::bad_arg,
+           spare.derive(kSpareBytes - 4 * kPage, kPage, scratch.slot(), 7));
 }
 
 }  // namespace

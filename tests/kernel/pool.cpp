@@ -23,8 +23,8 @@ void arguments() {
     expect("pool.create/bad_slot", Error::bad_slot, create(kPool, number(abi::Type::reply), abi::cspace::kSlots));
     expect("pool.create/bad_slot", Error::bad_slot, create(kPool, number(abi::Type::reply), ~u64{0}));
     expect("pool.create/occupied", Error::occupied, create(kPool, number(abi::Type::reply), kPool));
-    for (const abi::Type type : {abi::Type::null, abi::Type::pool, abi::Type::memory, abi::Type::mapping, abi::Type::sched,
-                                 abi::Type::irq, abi::Type::system}) {
+    for (const abi::Type type : {abi::Type::null, abi::Type::pool, abi::Type::memory, abi::Type::mapping,
+                                 abi::Type::sched, abi::Type::irq, abi::Type::system}) {
         expect("pool.create/bad_arg", Error::bad_arg, create(kPool, number(type), to));
     }
     expect("pool.create/bad_arg", Error::bad_arg, create(kPool, 256 + number(abi::Type::reply), to));
@@ -37,7 +37,8 @@ void arguments() {
     expect("pool.create/bad_type", Error::bad_type, create(kPool, kVcpu, to, kPool, 0));
     expect("pool.create/bad_arg", Error::bad_arg, create(kPool, kVcpu, to, host.slot, 0));
     expect("pool.create/bad_arg", Error::bad_arg, create(kPool, kVcpu, to, guest.slot, u64{1} << 24));
-    expect("pool.create/rights", Error::rights, create(kPool, kVcpu, to, scratch.copy(guest.slot, rights::space_map), 0));
+    expect("pool.create/rights", Error::rights,
+           create(kPool, kVcpu, to, scratch.copy(guest.slot, rights::space_map), 0));
     expect("pool.create/depth", Error::depth, create(scratch.deepest(kPool), number(abi::Type::reply), to));
     expect("pool.create/nothing_left_behind", Error::bad_slot, kSelf.remove(to));
     expect("pool.method/bad_method", Error::bad_method, status(kPool, kNoMethod));
@@ -68,7 +69,8 @@ void exhaust() {
     expect("pool.create/no_memory", Error::no_memory, last);
     expect("pool.create/no_memory", Error::no_memory, pool.create_thread(scratch.slot()));
     expect("pool.create/no_memory", Error::no_memory, pool.create_cspace(scratch.slot()));
-    expect("system.make_sched/no_memory", Error::no_memory, kSystem.make_sched(pool, scratch.slot(), 0, 0, {1, 0, false}));
+    expect("system.make_sched/no_memory", Error::no_memory,
+           kSystem.make_sched(pool, scratch.slot(), 0, 0, {1, 0, false}));
     expect("system.make_irq/no_memory", Error::no_memory, kSystem.make_irq(pool, scratch.slot(), 40, false, 0));
     expect_ok("pool.create/revoke_gives_back", kSelf.revoke(pool.slot));
     expect_equal("pool.create/revoke_gives_back", before, pool.stat()->free);
@@ -96,7 +98,9 @@ void cycles(std::string_view id, unsigned times) {
     Scratch scratch;
     const sys::Space guest = scratch.space(abi::SpaceKind::guest);
     const sys::Memory page = scratch.memory();
-    const auto expect_nothing_left = [&](auto make, Where where = Where::here()) { check(id, comes_and_goes(times, make), where); };
+    const auto expect_nothing_left = [&](auto make, Where where = Where::here()) {
+        check(id, comes_and_goes(times, make), where);
+    };
     expect_nothing_left([](Slot to) { return kObjects.create_cspace(to); });
     expect_nothing_left([](Slot to) { return kObjects.create_space(to, abi::SpaceKind::host); });
     expect_nothing_left([](Slot to) { return kObjects.create_space(to, abi::SpaceKind::guest); });

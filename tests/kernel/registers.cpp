@@ -12,7 +12,7 @@ namespace twain::test {
 namespace {
 
 constexpr std::uint32_t kMrs = 0xd530'0000, kMsr = 0xd510'0000;  // op0 = 2 or 3: bit 19 is its low bit
-constexpr u64 kPattern = 0x5a5a'5a5a'5a5a'5a5a;  // even: MMU and timers stay off
+constexpr u64 kPattern = 0x5a5a'5a5a'5a5a'5a5a;                  // even: MMU and timers stay off
 
 struct Register {
     unsigned op0, op1, crn, crm, op2;
@@ -101,7 +101,8 @@ public:
 
 private:
     u64 run(std::uint32_t instruction, u64 x0) {
-        patch(reinterpret_cast<volatile std::uint32_t*>(&guest_.ram(offset_ & ~u64{7})) + (offset_ >> 2 & 1), instruction);
+        patch(reinterpret_cast<volatile std::uint32_t*>(&guest_.ram(offset_ & ~u64{7})) + (offset_ >> 2 & 1),
+              instruction);
         abi::VcpuPage& page = guest_.page();
         page.pc = fresh_.pc;
         page.pstate = fresh_.pstate;
@@ -144,8 +145,8 @@ void test_registers() {
     auto& two = *new (memory[1]) Process(scratch);
     // EL0 has the encodings of op1 = 3; the others are there to see that it has no more.
     expect_equal("registers/between_processes", 0, first_of_all(8, [&](const Register& reg) {
-        return reg.op1 == 3 || reg.crm == 0 ? leak(two, one, reg) : 0;
-    }));
+                     return reg.op1 == 3 || reg.crm == 0 ? leak(two, one, reg) : 0;
+                 }));
     if (!at_el2()) {
         skip("vcpu_run/pstate_kept", "kernel at EL1: both levels of a guest are at EL0");
         skip("registers/between_guests", "kernel at EL1: both levels of a guest are at EL0");
@@ -163,16 +164,16 @@ void test_registers() {
     for (const auto& each : kOwn) {  // PAN, UAO, DIT, SSBS, where the processor has them
         check("vcpu_run/pstate_kept", victim.read(each.reg) == kRefused || victim.keeps(each.reg, u64{1} << each.bit));
     }
-    expect_equal("registers/between_guests", 0, first_of_all(4, [&](const Register& reg) { return leak(victim, attacker, reg); }));
+    expect_equal("registers/between_guests", 0,
+                 first_of_all(4, [&](const Register& reg) { return leak(victim, attacker, reg); }));
     expect_equal("registers/from_guest_to_process", 0, first_of_all(4, [&](const Register& reg) {
-        if (moves(reg)) return u64{0};
-        attacker.write(reg);
-        // Whatever it wrote, a process reads the same of all that it can read.
-        return leak(two, attacker, Register{reg.op0, 3, reg.crn, reg.crm, reg.op2});
-    }));
-    expect_equal("registers/from_process_to_guest", 0, first_of_all(4, [&](const Register& reg) {
-        return reg.op1 == 3 ? leak(victim, one, reg) : 0;
-    }));
+                     if (moves(reg)) return u64{0};
+                     attacker.write(reg);
+                     // Whatever it wrote, a process reads the same of all that it can read.
+                     return leak(two, attacker, Register{reg.op0, 3, reg.crn, reg.crm, reg.op2});
+                 }));
+    expect_equal("registers/from_process_to_guest", 0,
+                 first_of_all(4, [&](const Register& reg) { return reg.op1 == 3 ? leak(victim, one, reg) : 0; }));
 }
 
 }  // namespace twain::test

@@ -219,7 +219,8 @@ void donated_twice() {
                   [](Worker& self) {
                       sys::Received in = sys::Endpoint{self.slots[0]}.wait();
                       for (;;) {
-                          const sys::Message answer = sys::Endpoint{self.slots[1]}.call(sys::message(1, in.message.word[0]));
+                          const sys::Message answer =
+                              sys::Endpoint{self.slots[1]}.call(sys::message(1, in.message.word[0]));
                           self.word[0] = answer.word[0];
                           in = sys::Endpoint{self.slots[0]}.reply_wait(answer);
                       }
@@ -241,9 +242,11 @@ void donated_twice() {
     need(client.start());
     pause(20'000);
     check("call/budget_ends_two_calls_deep", client.sched.stat()->used >= ms(1) && client.sched.stat()->used < ms(2));
-    check("call/budget_ends_two_calls_deep", last.sched.stat()->used - own >= ms(2) && middle.sched.stat()->used < ms(1));
+    check("call/budget_ends_two_calls_deep",
+          last.sched.stat()->used - own >= ms(2) && middle.sched.stat()->used < ms(1));
     check("call/budget_ends_two_calls_deep", middle.word[0] == ms(4) + 1 && client.word[2] == 0);
-    check("call/budget_ends_two_calls_deep", wait_for([&] { return client.word[2] > 0; }) && client.word[0] == ms(4) + 1);
+    check("call/budget_ends_two_calls_deep",
+          wait_for([&] { return client.word[2] > 0; }) && client.word[0] == ms(4) + 1);
 }
 
 void core_changes() {

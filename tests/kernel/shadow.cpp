@@ -45,7 +45,8 @@ void arguments() {
     expect("vcpu.fill/bad_arg", Error::bad_arg, machine.fill(0x1000, kGuestRam | abi::kFillRead));  // root 0
     expect("vcpu.fill/bad_arg", Error::bad_arg, machine.fill(0x1000 | abi::kShadowRoots, kGuestRam | abi::kFillRead));
     expect("vcpu.fill/bad_arg", Error::bad_arg, machine.fill(u64{1} << 50 | 1, kGuestRam | abi::kFillRead));
-    expect("vcpu.fill/bad_arg", Error::bad_arg, machine.fill((0 - 2 * kPage) | 1, kGuestRam | abi::kFillRead));  // the kernel's
+    expect("vcpu.fill/bad_arg", Error::bad_arg,
+           machine.fill((0 - 2 * kPage) | 1, kGuestRam | abi::kFillRead));  // the kernel's
     expect("vcpu.fill/bad_arg", Error::bad_arg, machine.fill(0x1000 | 1, kHole | abi::kFillRead));
     expect("vcpu.fill/rights", Error::rights, machine.fill(0x1000 | 1, kGuestRam | abi::kFillRead | abi::kFillWrite));
     const Slot device = scratch.slot();
@@ -79,7 +80,8 @@ void without_memory() {
     Scratch scratch;
     const Machine machine(scratch, scratch.small_pool());
     sys::Status last;
-    for (u64 root = 1; root < abi::kShadowRoots && (last = machine.fill(0x1000 | root, kGuestRam | abi::kFillRead)).ok(); ++root) {
+    for (u64 root = 1;
+         root < abi::kShadowRoots && (last = machine.fill(0x1000 | root, kGuestRam | abi::kFillRead)).ok(); ++root) {
     }
     expect("vcpu.fill/no_memory", Error::no_memory, last);
     last = sys::Status{};
@@ -107,7 +109,9 @@ public:
     }
     void map() const { need(machine.space.map(data_, 0, kOther, kPage, kReadWrite, mapping_)); }
     void unmap() const { need(kSelf.remove(mapping_)); }
-    sys::Status fill(u64 at, u64 flags = abi::kFillRead, u64 root = kRoot) const { return machine.fill(at | root, kOther | flags); }
+    sys::Status fill(u64 at, u64 flags = abi::kFillRead, u64 root = kRoot) const {
+        return machine.fill(at | root, kOther | flags);
+    }
     sys::Status fill_upper(u64 at) const { return fill(at, abi::kFillRead, kUpperRoot); }
 
     // Does it read kValue there? Else it must fault.
@@ -140,7 +144,8 @@ private:
 };
 
 // Addresses that share tables with each other, of every level.
-constexpr u64 kPlaces[] = {0x1000, 0x2000, 0x4'0000, 0x20'0000, 0x4000'0000, 0x4000'1000, 0x80'0000'0000, 0x7fff'ffff'f000};
+constexpr u64 kPlaces[] = {0x1000,      0x2000,      0x4'0000,       0x20'0000,
+                           0x4000'0000, 0x4000'1000, 0x80'0000'0000, 0x7fff'ffff'f000};
 constexpr u64 kUpper = 0xffff'0000'0000'0000;
 
 unsigned readable(const Reader& guest) {
@@ -164,12 +169,15 @@ void steps() {
     };
     constexpr u64 kEl0 = 0, kEl1 = 0x1c5;  // debug exceptions not masked
     const auto stepped = [&](u64 instructions) {
-        return page.el1.esr_el1 >> 26 == 0x32 && page.el1.elr_el1 == Reader::kCode + 4 * instructions && !(page.el1.spsr_el1 & abi::kPstateStep);
+        return page.el1.esr_el1 >> 26 == 0x32 && page.el1.elr_el1 == Reader::kCode + 4 * instructions &&
+               !(page.el1.spsr_el1 & abi::kPstateStep);
     };
-    check("vcpu_run/steps_user", step(~abi::kMdscrKernel, kEl0 | abi::kPstateStep) == 0x400 && stepped(1) && page.x[2] == Reader::kValue);
+    check("vcpu_run/steps_user",
+          step(~abi::kMdscrKernel, kEl0 | abi::kPstateStep) == 0x400 && stepped(1) && page.x[2] == Reader::kValue);
     check("vcpu_run/steps_user", step(abi::kMdscrStep, kEl0) == 0x400 && stepped(0));  // its step is over already
     // The kernel leaves those of virtual EL1 to the VMM, who knows what it has rewritten.
-    check("vcpu_run/steps_kernel", step(~u64{0}, kEl1 | abi::kPstateStep) == Reader::kCode + 4 - Reader::kVectors && page.esr >> 26 == 0x32);
+    check("vcpu_run/steps_kernel",
+          step(~u64{0}, kEl1 | abi::kPstateStep) == Reader::kCode + 4 - Reader::kVectors && page.esr >> 26 == 0x32);
     check("vcpu_run/steps_kernel", step(~abi::kMdscrKernel, kEl1 | abi::kPstateStep) == 0);
     check("vcpu_run/steps_kernel", step(~u64{0}, 0x3c5 | abi::kPstateStep) == 0);
     check("vcpu_run/steps_nobody", step(abi::kMdscrKernel, kEl0 | abi::kPstateStep) == 0);
@@ -260,17 +268,21 @@ void races() {
     const Reader guest(scratch);
     static const Reader* shared;
     shared = &guest;
-    Worker filler(scratch, [](Worker& self) {
-        while (self.word[0] == 0) {
-            for (u64 i = 1; i < 16; ++i) {
-                shared->machine.page().shadow.fill[i] = {(0x10'0000 + i * kPage) | Reader::kRoot, Reader::kOther | abi::kFillRead};
-            }
-            shared->machine.page().shadow.fill[0] = shared->machine.page().shadow.fill[1];
-            unsigned done = 0;
-            (void)shared->machine.vcpu.fill(16, done);
-            need(shared->machine.vcpu.view(0, Reader::kRoot, self.word[1].fetch_add(1) % 2 != 0 ? Reader::kUpperRoot : 0));
-        }
-    }, {.core = 1});
+    Worker filler(scratch,
+                  [](Worker& self) {
+                      while (self.word[0] == 0) {
+                          for (u64 i = 1; i < 16; ++i) {
+                              shared->machine.page().shadow.fill[i] = {(0x10'0000 + i * kPage) | Reader::kRoot,
+                                                                       Reader::kOther | abi::kFillRead};
+                          }
+                          shared->machine.page().shadow.fill[0] = shared->machine.page().shadow.fill[1];
+                          unsigned done = 0;
+                          (void)shared->machine.vcpu.fill(16, done);
+                          need(shared->machine.vcpu.view(0, Reader::kRoot,
+                                                         self.word[1].fetch_add(1) % 2 != 0 ? Reader::kUpperRoot : 0));
+                      }
+                  },
+                  {.core = 1});
     need(filler.start());
     bool gone = true, back = false;
     for (unsigned i = 0; i < 60; ++i) {

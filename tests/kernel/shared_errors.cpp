@@ -42,16 +42,17 @@ void revoked_meanwhile() {
     const sys::Irq irq{scratch.slot()};
     need(kSystem.make_irq(kObjects, irq.slot, 41, false, 0));
     dying("cspace.copy/dying", note.slot, [](Slot from, Slot to) { return kSelf.copy(to, from); });
-    dying("memory.derive/dying", memory.slot, [](Slot from, Slot to) { return sys::Memory{from}.derive(0, kPage, to, 7); });
-    dying("space.map/dying", memory.slot, [](Slot from, Slot to) {
-        return kSpace.map(sys::Memory{from}, 0, 0x20'0000'0000, kPage, kRead, to);
-    });
-    dying("space.map/into_dying_space", kSpace.slot, [&](Slot from, Slot to) {
-        return sys::Space{from}.map(memory, 0, 0x20'0000'0000, kPage, kRead, to);
-    });
+    dying("memory.derive/dying", memory.slot,
+          [](Slot from, Slot to) { return sys::Memory{from}.derive(0, kPage, to, 7); });
+    dying("space.map/dying", memory.slot,
+          [](Slot from, Slot to) { return kSpace.map(sys::Memory{from}, 0, 0x20'0000'0000, kPage, kRead, to); });
+    dying("space.map/into_dying_space", kSpace.slot,
+          [&](Slot from, Slot to) { return sys::Space{from}.map(memory, 0, 0x20'0000'0000, kPage, kRead, to); });
     dying("pool.create/dying", kPool, [](Slot from, Slot to) { return sys::Pool{from}.create_reply(to); });
-    dying("system.make_sched/dying", kPool, [](Slot from, Slot to) { return kSystem.make_sched(sys::Pool{from}, to, 0, 0, {}); });
-    dying("system.make_irq/dying", kPool, [](Slot from, Slot to) { return kSystem.make_irq(sys::Pool{from}, to, 40, false, 0); });
+    dying("system.make_sched/dying", kPool,
+          [](Slot from, Slot to) { return kSystem.make_sched(sys::Pool{from}, to, 0, 0, {}); });
+    dying("system.make_irq/dying", kPool,
+          [](Slot from, Slot to) { return kSystem.make_irq(sys::Pool{from}, to, 40, false, 0); });
     dying("system.make_memory/dying", abi::kRootSystem,
           [](Slot from, Slot to) { return sys::System{from}.make_memory(to, 0x0901'0000, kPage); });
     dying("irq.bind/dying", note.slot, [&](Slot from, Slot) { return irq.bind(sys::Notification{from}); });

@@ -23,7 +23,8 @@ void watch(Worker& self) {
     }
 }
 
-void in_time(std::string_view id, Scratch& scratch, Worker::Body body, std::initializer_list<Slot> slots, Where where = Where::here()) {
+void in_time(std::string_view id, Scratch& scratch, Worker::Body body, std::initializer_list<Slot> slots,
+             Where where = Where::here()) {
     Worker watcher(scratch, watch, {.priority = 61}), worker(scratch, body, {.priority = 20});
     watcher.slots[0] = scratch.notification().slot;
     unsigned n = 0;
@@ -50,9 +51,9 @@ void test_steps() {
         const sys::Space space = scratch.space();
         const sys::Memory page = scratch.memory();
         for (u64 i = 0; i < 300; ++i) need(space.map(page, 0, kAt + i * kBlock, kPage, kRead, scratch.slot()));
-        in_time("space.remove/in_steps", scratch, [](Worker& self) {
-            self.word[0] = static_cast<u64>(failure(kSelf.remove(self.slots[0])));
-        }, {space.slot});
+        in_time("space.remove/in_steps", scratch,
+                [](Worker& self) { self.word[0] = static_cast<u64>(failure(kSelf.remove(self.slots[0]))); },
+                {space.slot});
     }
     {
         // A map of thousands of pages that fails at the last.
@@ -62,12 +63,14 @@ void test_steps() {
         need(kSpace.map(memory, 0, kAt + 4 * kBlock - kPage, kPage, kRead, scratch.slot()));
         static u64 offset;
         offset = shift;
-        in_time("space.map/taken_back_in_steps", scratch, [](Worker& self) {
-            self.word[0] = failure(kSpace.map(sys::Memory{self.slots[0]}, offset, kAt, 4 * kBlock, kRead, self.slots[1])) ==
-                                   Error::occupied
-                               ? 0
-                               : 1;
-        }, {memory.slot, scratch.slot()});
+        in_time("space.map/taken_back_in_steps", scratch,
+                [](Worker& self) {
+                    self.word[0] = failure(kSpace.map(sys::Memory{self.slots[0]}, offset, kAt, 4 * kBlock, kRead,
+                                                      self.slots[1])) == Error::occupied
+                                       ? 0
+                                       : 1;
+                },
+                {memory.slot, scratch.slot()});
     }
     {
         // 60 callers.
@@ -75,16 +78,16 @@ void test_steps() {
         const sys::Endpoint endpoint = scratch.endpoint();
         static std::byte memory[60][sizeof(Worker)];
         for (auto& each : memory) {
-            auto* caller = new (each) Worker(scratch, [](Worker& self) {
-                self.word[0] = sys::Endpoint{self.slots[0]}.call(sys::message(1)).tag;
-            }, {.priority = 10});
+            auto* caller = new (each) Worker(
+                scratch, [](Worker& self) { self.word[0] = sys::Endpoint{self.slots[0]}.call(sys::message(1)).tag; },
+                {.priority = 10});
             caller->slots[0] = endpoint.slot;
             need(caller->start());
         }
         pause();
-        in_time("endpoint.remove/in_steps", scratch, [](Worker& self) {
-            self.word[0] = static_cast<u64>(failure(kSelf.remove(self.slots[0])));
-        }, {endpoint.slot});
+        in_time("endpoint.remove/in_steps", scratch,
+                [](Worker& self) { self.word[0] = static_cast<u64>(failure(kSelf.remove(self.slots[0]))); },
+                {endpoint.slot});
         bool all = true;
         for (auto& each : memory) {
             auto& caller = *reinterpret_cast<Worker*>(each);
@@ -102,17 +105,19 @@ void test_steps() {
             need(many.copy(leaf + 1, note.slot));
             if (leaf + 128 < abi::cspace::kSlots) need(many.remove(leaf + 1));
         }
-        in_time("cspace.remove/in_steps", scratch, [](Worker& self) {
-            self.word[0] = static_cast<u64>(failure(kSelf.remove(self.slots[0])));
-        }, {many.slot});
+        in_time("cspace.remove/in_steps", scratch,
+                [](Worker& self) { self.word[0] = static_cast<u64>(failure(kSelf.remove(self.slots[0]))); },
+                {many.slot});
     }
     {
         // The largest piece of memory that there is becomes a pool, and memory again.
         Scratch scratch;
-        in_time("memory.make_pool/any_size", scratch, [](Worker& self) {
-            self.word[0] = static_cast<u64>(failure(sys::Memory{self.slots[0]}.make_pool(self.slots[1]))) +
-                           static_cast<u64>(failure(kSelf.remove(self.slots[1])));
-        }, {kLarge, scratch.slot()});
+        in_time("memory.make_pool/any_size", scratch,
+                [](Worker& self) {
+                    self.word[0] = static_cast<u64>(failure(sys::Memory{self.slots[0]}.make_pool(self.slots[1]))) +
+                                   static_cast<u64>(failure(kSelf.remove(self.slots[1])));
+                },
+                {kLarge, scratch.slot()});
     }
 }
 

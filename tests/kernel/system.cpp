@@ -26,11 +26,14 @@ void device_memory() {
     expect("system.make_memory/bad_arg", Error::bad_arg, kSystem.make_memory(to, 0 - kPage, kPage));
     expect("system.make_memory/sum_wraps", Error::bad_arg, kSystem.make_memory(to, kClock, 0 - kPage));
     expect("system.make_memory/never_ram", Error::bad_arg, kSystem.make_memory(to, boot.ram[0].base, kPage));
-    expect("system.make_memory/never_ram", Error::bad_arg, kSystem.make_memory(to, boot.ram[0].base - kPage, 2 * kPage));
+    expect("system.make_memory/never_ram", Error::bad_arg,
+           kSystem.make_memory(to, boot.ram[0].base - kPage, 2 * kPage));
     expect("system.make_memory/never_ram", Error::bad_arg, kSystem.make_memory(to, 0, u64{1} << 47));
     expect("system.make_memory/never_gic", Error::bad_arg, kSystem.make_memory(to, boot.gicd.base, kPage));
-    expect("system.make_memory/never_gic", Error::bad_arg, kSystem.make_memory(to, boot.gicr.base + boot.gicr.bytes - kPage, kPage));
-    expect("system.make_memory/depth", Error::depth, sys::System{scratch.deepest(abi::kRootSystem)}.make_memory(to, kClock, kPage));
+    expect("system.make_memory/never_gic", Error::bad_arg,
+           kSystem.make_memory(to, boot.gicr.base + boot.gicr.bytes - kPage, kPage));
+    expect("system.make_memory/depth", Error::depth,
+           sys::System{scratch.deepest(abi::kRootSystem)}.make_memory(to, kClock, kPage));
     need(kSystem.make_memory(to, kClock, kPage));
     expect("system.make_memory/never_runs", Error::rights,
            kSpace.map(sys::Memory{to}, 0, 0x20'0000'0000, kPage, kReadExec, scratch.slot()));
@@ -69,11 +72,13 @@ void log_and_info() {
 void log_text() {
     // What is written is read again, and a position from long ago leads to what is still there.
     u64 position = 0;
-    for (auto piece = kSystem.log_read(position); piece->bytes; piece = kSystem.log_read(position)) position = piece->next;
+    for (auto piece = kSystem.log_read(position); piece->bytes; piece = kSystem.log_read(position))
+        position = piece->next;
     kSystem.log("# a line for log_read\n");
     const auto piece = kSystem.log_read(position);
     const auto end = kSystem.log_read(piece->next);
-    check("system.log_read/reads_back", piece.ok() && std::string_view(piece->text, piece->bytes) == "# a line for log_read\n");
+    check("system.log_read/reads_back",
+          piece.ok() && std::string_view(piece->text, piece->bytes) == "# a line for log_read\n");
     check("system.log_read/end", end.ok() && end->bytes == 0 && end->next == piece->next);
     check("system.log_read/future", kSystem.log_read(~u64{0} - 5).ok());
     // While the kernel leaves the UART alone, text goes to the ring only.

@@ -76,7 +76,8 @@ void use_up(Scratch& scratch, unsigned count) {
 // number of its space has been given away twice since it was last switched to.
 void in_use() {
     Scratch scratch;
-    const sys::Memory code = code_page(scratch, tags_reader, tags_reader_end), word = scratch.memory(), count = scratch.memory();
+    const sys::Memory code = code_page(scratch, tags_reader, tags_reader_end), word = scratch.memory(),
+                      count = scratch.memory();
     *reinterpret_cast<volatile u64*>(scratch.map(word)) = 0x7a65;
     const auto* counted = reinterpret_cast<volatile u64*>(scratch.map(count));
     const sys::Space space = scratch.space();
@@ -135,7 +136,8 @@ void guests() {
     use_up(scratch, 2 * kMany);
     for (unsigned core = 0; core < cores(); ++core) {
         const u64 before = workers[core]->word[0];
-        check("tags.guest/many", wait_for([&] { return workers[core]->word[0] > before; }) && workers[core]->word[1] == 0);
+        check("tags.guest/many",
+              wait_for([&] { return workers[core]->word[0] > before; }) && workers[core]->word[1] == 0);
         workers[core]->word[7] = 1;
     }
     for (unsigned core = 0; core < cores(); ++core) {

@@ -91,8 +91,8 @@ void expect_equal(std::string_view id, u64 want, u64 got, Where where) {
 }
 
 void expect(std::string_view id, Error want, sys::Status got, Where where) {
-    report(id, got.error() == want, where, " wanted ", sys::error_name(want), ", got ", sys::error_name(got.error()), " ",
-           u64{got.argument()});
+    report(id, got.error() == want, where, " wanted ", sys::error_name(want), ", got ", sys::error_name(got.error()),
+           " ", u64{got.argument()});
 }
 
 void expect_ok(std::string_view id, sys::Status got, Where where) { expect(id, Error::none, got, where); }

@@ -43,7 +43,9 @@ inline constexpr sys::Pool kObjects{kPool};
 struct Where {
     const char* file;
     unsigned line;
-    static constexpr Where here(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) { return {file, line}; }
+    static constexpr Where here(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+        return {file, line};
+    }
 };
 
 void check(std::string_view id, bool good, Where where = Where::here());
@@ -71,7 +73,8 @@ bool wait_for(Condition condition, unsigned milliseconds = 200) {
 inline sys::Regs raw(Slot slot, u64 method, u64 a2 = 0, u64 a3 = 0, u64 a4 = 0, u64 a5 = 0, u64 a6 = 0, u64 a7 = 0) {
     return sys::svc<abi::Sys::invoke>(sys::Regs{slot, method, a2, a3, a4, a5, a6, a7});
 }
-inline sys::Status status(Slot slot, u64 method, u64 a2 = 0, u64 a3 = 0, u64 a4 = 0, u64 a5 = 0, u64 a6 = 0, u64 a7 = 0) {
+inline sys::Status status(Slot slot, u64 method, u64 a2 = 0, u64 a3 = 0, u64 a4 = 0, u64 a5 = 0, u64 a6 = 0,
+                          u64 a7 = 0) {
     return sys::Status{raw(slot, method, a2, a3, a4, a5, a6, a7).x1};
 }
 inline constexpr u64 kNoMethod = 77;
@@ -112,7 +115,7 @@ public:
         unsigned core = 0;
         Slot fault = 0;
         Slot note = 0;
-        Slot sched = 0;        // 0: one of its own
+        Slot sched = 0;  // 0: one of its own
         Slot cspace = abi::kRootCSpace;
     };
     Worker(Scratch& scratch, Body body, Options options);

@@ -35,7 +35,8 @@ void configure() {
     expect("thread.configure/bad_type", Error::bad_type, with(0, 0, 0, 0, endpoint.slot));
     expect("thread.configure/rights", Error::rights, with(0, scratch.copy(kSpace.slot, rights::space_map), 0, 0, 0));
     expect("thread.configure/rights", Error::rights, with(0, 0, scratch.copy(endpoint.slot, rights::ep_receive), 0, 0));
-    expect("thread.configure/rights", Error::rights, with(0, 0, 0, scratch.copy(sched.slot, rights::sched_configure), 0));
+    expect("thread.configure/rights", Error::rights,
+           with(0, 0, 0, scratch.copy(sched.slot, rights::sched_configure), 0));
     expect("thread.configure/rights", Error::rights, with(0, 0, 0, 0, scratch.copy(note.slot, rights::note_signal)));
     expect("thread.configure/bad_arg", Error::bad_arg, with(0, scratch.space(abi::SpaceKind::guest).slot, 0, 0, 0));
     expect("thread.configure/occupied", Error::occupied, with(0, 0, 0, abi::kRootSched, 0));
@@ -205,8 +206,8 @@ void floating_point() {
             asm volatile("fmov d31, %1\n mov x0, xzr\n svc #6\n fmov %0, d31"
                          : "=&r"(back)
                          : "r"(value)
-                         : "v31", "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
-                           "x15", "x16", "x17", "x18", "memory", "cc");
+                         : "v31", "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
+                           "x13", "x14", "x15", "x16", "x17", "x18", "memory", "cc");
             good = good && back == value;
         }
         self.word[0] = good ? 1 : 2;
@@ -216,7 +217,8 @@ void floating_point() {
     two.word[1] = 0x2222'0000;
     need(one.start());
     need(two.start());
-    check("yield/keeps_fp_registers", wait_for([&] { return one.done() && two.done(); }) && one.word[0] == 1 && two.word[0] == 1);
+    check("yield/keeps_fp_registers",
+          wait_for([&] { return one.done() && two.done(); }) && one.word[0] == 1 && two.word[0] == 1);
 }
 
 }  // namespace

@@ -108,7 +108,8 @@ void test_reply() {
     check("reply.send/other_waits", !one.done());
     expect("reply.send/busy", Error::busy, other.send(sys::message(0)));
     expect_ok("reply.remove/caller_waits", kSelf.remove(reply.slot));
-    check("reply.remove/caller_waits", wait_for([&] { return one.done(); }) && abi::tag_error(one.word[0]) == Error::cancelled);
+    check("reply.remove/caller_waits",
+          wait_for([&] { return one.done(); }) && abi::tag_error(one.word[0]) == Error::cancelled);
     need(three.start());
     check("reply.send/caller_stopped", endpoint.wait(sys::after_ms(50)).ok());
     need(other.capture());

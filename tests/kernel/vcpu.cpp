@@ -47,7 +47,8 @@ void test_vcpu() {
         expect("vcpu.view/unsupported", Error::unsupported, status(vcpu.slot, abi::vcpu::view));
         expect("vcpu.drop/unsupported", Error::unsupported, status(vcpu.slot, abi::vcpu::drop));
     } else {
-        for (const char* id : {"vcpu.fill/unsupported", "vcpu.view/unsupported", "vcpu.drop/unsupported"}) skip(id, "kernel at EL1");
+        for (const char* id : {"vcpu.fill/unsupported", "vcpu.view/unsupported", "vcpu.drop/unsupported"})
+            skip(id, "kernel at EL1");
     }
     const u64 page = scratch.map(memory, kPage);
     expect_ok("vcpu.page/version", vcpu.page(memory));

@@ -84,7 +84,8 @@ void probe_registers() {
     result("MDSCR_EL1 and breakpoints", ok && debug.count == 0, debug.esr);
 
     const Fault breakpoint = faults_of([] { asm volatile("brk #7"); });
-    result("a breakpoint instruction is one's own", breakpoint.count == 1 && breakpoint.esr == 0xf200'0007, breakpoint.esr);
+    result("a breakpoint instruction is one's own", breakpoint.count == 1 && breakpoint.esr == 0xf200'0007,
+           breakpoint.esr);
 
     asm volatile("msr tpidr_el0, %0\n\tmsr tpidrro_el0, %0" ::"r"(~u64{0}));
     ok = still_works();

@@ -258,9 +258,9 @@ private:
                 for (unsigned s = 0; s < i.selem; ++s, ++n) {
                     const unsigned which = i.structure == Structure::multiple ? e : i.lane;
                     const std::uint64_t element = at + n * i.bytes;
-                    const bool ok = is_load ? port_.load({element}, i.bytes, values[n])
-                                            : port_.store({element}, i.bytes,
-                                                          lane((i.rt + r + s) % 32, which, i.bytes));
+                    const bool ok = is_load
+                                        ? port_.load({element}, i.bytes, values[n])
+                                        : port_.store({element}, i.bytes, lane((i.rt + r + s) % 32, which, i.bytes));
                     if (!ok) {
                         return aborted(element, !is_load);
                     }

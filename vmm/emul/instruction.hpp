@@ -33,13 +33,13 @@ struct Instruction {
     Atomic atomic = Atomic::add;
     Index index = Index::offset;
     Structure structure = Structure::none;
-    std::uint8_t bytes = 0;   // of one element: 1, 2, 4, 8; SIMD&FP registers also 16
-    std::uint8_t count = 1;   // registers transferred: 2 for pairs; structures: see below
-    bool simd = false;        // rt, rt2 name V registers
-    bool sign = false;        // loads extend the sign ...
-    bool wide = false;        // ... to 64 bits (else to 32, and clear the upper half)
-    bool literal = false;     // address is pc + offset
-    bool by_register = false; // address is rn + extend(rm, option) << shift; post-indexed structures add rm
+    std::uint8_t bytes = 0;    // of one element: 1, 2, 4, 8; SIMD&FP registers also 16
+    std::uint8_t count = 1;    // registers transferred: 2 for pairs; structures: see below
+    bool simd = false;         // rt, rt2 name V registers
+    bool sign = false;         // loads extend the sign ...
+    bool wide = false;         // ... to 64 bits (else to 32, and clear the upper half)
+    bool literal = false;      // address is pc + offset
+    bool by_register = false;  // address is rn + extend(rm, option) << shift; post-indexed structures add rm
     std::uint8_t rt = 31, rt2 = 31, rn = 31, rs = 31, rm = 31;
     std::uint8_t option = 0;  // 2 UXTW, 3 LSL (64 bits), 6 SXTW, 7 SXTX
     std::uint8_t shift = 0;

@@ -31,7 +31,8 @@ public:
     }
 
     bool has_news() const {
-        return (__atomic_load_n(&page_.posted, __ATOMIC_RELAXED) | __atomic_load_n(&page_.recalled, __ATOMIC_RELAXED)) != 0;
+        return (__atomic_load_n(&page_.posted, __ATOMIC_RELAXED) |
+                __atomic_load_n(&page_.recalled, __ATOMIC_RELAXED)) != 0;
     }
 
     // Takes what the GIC has posted.
@@ -129,10 +130,14 @@ public:
                 return gives(enabled() ? 1 : 0);
             case sysreg(3, 0, 12, 12, 6).key:  // ICC_IGRPEN0_EL1
             case sysreg(3, 0, 12, 8, 3).key:   // ICC_BPR0_EL1
-            case sysreg(3, 0, 12, 8, 4).key: case sysreg(3, 0, 12, 8, 5).key:  // ICC_AP0R<n>_EL1
-            case sysreg(3, 0, 12, 8, 6).key: case sysreg(3, 0, 12, 8, 7).key:
-            case sysreg(3, 0, 12, 9, 0).key: case sysreg(3, 0, 12, 9, 1).key:  // ICC_AP1R<n>_EL1
-            case sysreg(3, 0, 12, 9, 2).key: case sysreg(3, 0, 12, 9, 3).key: return gives(0);
+            case sysreg(3, 0, 12, 8, 4).key:
+            case sysreg(3, 0, 12, 8, 5).key:  // ICC_AP0R<n>_EL1
+            case sysreg(3, 0, 12, 8, 6).key:
+            case sysreg(3, 0, 12, 8, 7).key:
+            case sysreg(3, 0, 12, 9, 0).key:
+            case sysreg(3, 0, 12, 9, 1).key:  // ICC_AP1R<n>_EL1
+            case sysreg(3, 0, 12, 9, 2).key:
+            case sysreg(3, 0, 12, 9, 3).key: return gives(0);
             default: return false;
         }
     }

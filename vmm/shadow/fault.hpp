@@ -74,7 +74,8 @@ private:
         if (fault != 0) {
             return Resolved::guest;
         }
-        if (Ipa stubs; !c_.at_el0() && c_.guest.text.stubs(at, stubs)) {  // the guest has put something where its stubs are
+        if (Ipa stubs;
+            !c_.at_el0() && c_.guest.text.stubs(at, stubs)) {  // the guest has put something where its stubs are
             forget_text();
             c_.guest.text.avoid(at);
         }
@@ -126,8 +127,9 @@ private:
         const std::uint64_t page = at.value & kPageMask, offset = page - V::kShared;
         Ipa stubs;
         if (offset < c_.machine.vcpus() * V::kSharedStep && offset % V::kSharedStep == 0 && !execute) {
-            page_.shadow.fill[0] = {page | c_.guest.tables.upper(c_.v.index),
-                                    (c_.guest.shared_at + offset / V::kSharedStep * 4096).value | abi::kFillRead | abi::kFillWrite};
+            page_.shadow.fill[0] = {
+                page | c_.guest.tables.upper(c_.v.index),
+                (c_.guest.shared_at + offset / V::kSharedStep * 4096).value | abi::kFillRead | abi::kFillWrite};
         } else if (execute && c_.guest.text.stubs(at, stubs)) {
             page_.shadow.fill[0] = {page | c_.guest.tables.upper(c_.v.index), stubs.value | abi::kFillExecute};
         } else {
@@ -150,9 +152,10 @@ private:
             c_.guest.rewrites = true;
             c_.guest.tables.forget_all(c_.v.index);
         }
-        const unsigned root = upper                                  ? c_.guest.tables.upper(c_.v.index)
-                              : c_.translates() && !t.user && !c_.at_el0() ? c_.guest.tables.separate(c_.v.index)
-                                                                     : c_.guest.tables.lower(c_.v.index, c_.at_el0());
+        const unsigned root = upper ? c_.guest.tables.upper(c_.v.index)
+                              : c_.translates() && !t.user && !c_.at_el0()
+                                  ? c_.guest.tables.separate(c_.v.index)
+                                  : c_.guest.tables.lower(c_.v.index, c_.at_el0());
         if (t.shift > 21) {
             c_.guest.tables.set_giant(root);
         }
@@ -198,7 +201,8 @@ private:
             }
             Translation other = t;
             other.take(d);
-            if (other.fault != 0 || other.user != t.user || !in_ram(other.at) || is_text(other)) {  // text: perhaps as a copy
+            if (other.fault != 0 || other.user != t.user || !in_ram(other.at) ||
+                is_text(other)) {  // text: perhaps as a copy
                 continue;
             }
             page_.shadow.fill[n++] = {((page & ~std::uint64_t{0x1f'ffff}) | std::uint64_t{i} << 12) | root,

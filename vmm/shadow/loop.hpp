@@ -48,7 +48,8 @@ private:
             return;
         }
         const bool swapped = c_.translates() && c_.guest.rewrites;
-        page_.shadow.flags = (swapped ? abi::kShadowSwapped : 0) | (c_.eager != V::kNowhere ? abi::kShadowSlowReturn : 0);
+        page_.shadow.flags =
+            (swapped ? abi::kShadowSwapped : 0) | (c_.eager != V::kNowhere ? abi::kShadowSlowReturn : 0);
         const RunResult result = c_.platform.run(c_.v.index);
         c_.moved = c_.moved || page_.shadow.moved != 0;
         if (result.error != abi::Error::none) [[unlikely]] {
@@ -88,7 +89,8 @@ private:
         c_.moved = false;
         c_.forget_fetch();
         if (!supported(page_.el1)) {
-            c_.machine.fail(c_.v.index, "the guest's pages are of 16 or 64 KiB or its addresses of 52 bits: not without EL2");
+            c_.machine.fail(c_.v.index,
+                            "the guest's pages are of 16 or 64 KiB or its addresses of 52 bits: not without EL2");
             c_.stop = true;
             return false;
         }
@@ -158,8 +160,9 @@ private:
             return;  // the guest will fault by itself
         }
         if ((word & 0xffc0'0000) == 0xd500'0000) {
-            system_instruction(sysreg(bits(word, 20, 19), bits(word, 18, 16), bits(word, 15, 12), bits(word, 11, 8), bits(word, 7, 5)),
-                               bit(word, 21), bits(word, 4, 0));
+            system_instruction(
+                sysreg(bits(word, 20, 19), bits(word, 18, 16), bits(word, 15, 12), bits(word, 11, 8), bits(word, 7, 5)),
+                bit(word, 21), bits(word, 4, 0));
         } else if (word == 0xd69f'03e0) {
             exception_return();
         } else if ((word & 0xffe0'001f) == 0xd400'0002 || (word & 0xffe0'001f) == 0xd400'0003) {  // HVC, SMC

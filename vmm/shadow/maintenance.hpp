@@ -49,10 +49,12 @@ private:
         Guard guard(c_.guest.lock, c_.platform, c_.v.index);
         ShadowTables<P>& tables = c_.guest.tables;
         switch (op2) {
-            case 2: tables.forget_asid(c_.v.index, value >> 48); break;                           // ASIDE1
-            case 1: case 5: tables.forget_page(c_.v.index, {page}, value >> 48, false); break;  // VAE1, VALE1
-            case 3: case 7: tables.forget_page(c_.v.index, {page}, 0, true); break;             // VAAE1, VAALE1
-            default: tables.forget_all(c_.v.index); break;                                        // VMALLE1
+            case 2: tables.forget_asid(c_.v.index, value >> 48); break;  // ASIDE1
+            case 1:
+            case 5: tables.forget_page(c_.v.index, {page}, value >> 48, false); break;  // VAE1, VALE1
+            case 3:
+            case 7: tables.forget_page(c_.v.index, {page}, 0, true); break;  // VAAE1, VAALE1
+            default: tables.forget_all(c_.v.index); break;                   // VMALLE1
         }
     }
 

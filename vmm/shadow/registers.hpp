@@ -86,7 +86,8 @@ private:
     std::uint64_t* kept(Sysreg r, bool& moves) {
         abi::El1State& el1 = page_.el1;
         switch (r.key) {
-            case sysreg(3, 0, 4, 1, 0).key: return (page_.pstate & V::kModeBits) == V::kModeEl1h ? &page_.sp_el0 : nullptr;
+            case sysreg(3, 0, 4, 1, 0).key:
+                return (page_.pstate & V::kModeBits) == V::kModeEl1h ? &page_.sp_el0 : nullptr;
             case sysreg(3, 0, 13, 0, 4).key: return &el1.tpidr_el1;
             case sysreg(3, 0, 4, 0, 0).key: return &el1.spsr_el1;
             case sysreg(3, 0, 4, 0, 1).key: return &el1.elr_el1;

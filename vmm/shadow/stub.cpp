@@ -132,7 +132,8 @@ public:
 private:
     // The fields immr and imms of a logical immediate: masks in DAIF's place, or all but them.
     static Word run(Word masks, bool inverted) {
-        const Word first = static_cast<Word>(std::countr_zero(masks)) + 6, count = static_cast<Word>(std::popcount(masks));
+        const Word first = static_cast<Word>(std::countr_zero(masks)) + 6,
+                   count = static_cast<Word>(std::popcount(masks));
         const Word start = inverted ? first + count : first, ones = inverted ? 64 - count : count;
         return ((64 - start) & 63) << 16 | (ones - 1) << 10;
     }
@@ -200,7 +201,8 @@ bool has_stub(std::uint32_t word, bool stack) {
     return stack && (find(kWrites, word) != nullptr || (word & ~kRegister) == kWriteDaif || Masks(word));
 }
 
-unsigned make_stub(std::uint32_t word, std::uint64_t at, std::uint64_t site, std::span<std::uint32_t, kStubWords> code) {
+unsigned make_stub(std::uint32_t word, std::uint64_t at, std::uint64_t site,
+                   std::span<std::uint32_t, kStubWords> code) {
     Assembler to(code, at);
     const Word t = word & kRegister;
     const Word a = t == 0 ? 1 : 0;

@@ -29,8 +29,8 @@ public:
     // and the kernel may enter it later by itself.
     void choose(VcpuIndex vcpu, const abi::El1State& el1) {
         const bool on = bit(el1.sctlr_el1, 0);
-        const unsigned lower = take(kFirstLower, abi::kShadowRoots, vcpu,
-                                    on ? (el1.ttbr0_el1 & kTable) | asid(el1) << 48 : kOff, kShared);
+        const unsigned lower =
+            take(kFirstLower, abi::kShadowRoots, vcpu, on ? (el1.ttbr0_el1 & kTable) | asid(el1) << 48 : kOff, kShared);
         const unsigned upper = on ? take(kFirstUpper, kFirstLower, vcpu, el1.ttbr1_el1 & kTable, kShared) : 0;
         Root& root = roots_[lower];
         if (!root.viewed || root.upper != upper) {
@@ -129,7 +129,7 @@ private:
         Use use = kShared;
         bool used = false;
         bool filled = false;
-        bool giant = false;   // holds a part of a block beyond 2 MiB
+        bool giant = false;  // holds a part of a block beyond 2 MiB
         // of a shared lower root
         bool viewed = false;  // its views are defined, with
         unsigned upper = 0;
@@ -221,7 +221,8 @@ private:
     // Part of the address space that a vCPU uses.
     bool in_use(unsigned r) const {
         for (VcpuIndex v = 0; v < pages_.size(); ++v) {
-            const unsigned lower = __atomic_load_n(&pages_[v]->shadow.view[0], __ATOMIC_RELAXED) / 2 % abi::kShadowRoots;
+            const unsigned lower =
+                __atomic_load_n(&pages_[v]->shadow.view[0], __ATOMIC_RELAXED) / 2 % abi::kShadowRoots;
             const Root& root = roots_[lower];
             if (lower != 0 && (lower == r || root.upper == r || root.privileged == r)) {
                 return true;

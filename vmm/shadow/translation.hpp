@@ -22,9 +22,9 @@ struct Translation {
     bool read_only = false;  // AP[2]
     bool uxn = false;
     bool pxn = false;
-    Ipa descriptor;          // where it lies
+    Ipa descriptor;  // where it lies
     unsigned level = 0;
-    struct {                 // what the tables above the descriptor take away from it: APTable, UXNTable, PXNTable
+    struct {  // what the tables above the descriptor take away from it: APTable, UXNTable, PXNTable
         bool supervisor = false, read_only = false, uxn = false, pxn = false;
     } limits;
 
@@ -32,7 +32,8 @@ struct Translation {
     void take(std::uint64_t descriptor);
 };
 
-inline constexpr unsigned kFaultTranslation = 0x4, kFaultAccess = 0x8, kFaultPermission = 0xc, kFaultWalk = 0x14;  // + level
+inline constexpr unsigned kFaultTranslation = 0x4, kFaultAccess = 0x8, kFaultPermission = 0xc,
+                          kFaultWalk = 0x14;  // + level
 
 // The address as the guest's processor compares it: without a tag where TCR_EL1.TBI says so.
 Gva untagged(const abi::El1State& el1, Gva at);

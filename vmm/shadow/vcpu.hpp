@@ -26,7 +26,8 @@ struct ShadowMap {
 // What the vCPUs of a guest share.
 template <Platform P>
 struct ShadowGuest {
-    ShadowGuest(P& platform, const GuestMemory& memory, std::span<abi::VcpuPage* const> pages, const ShadowMap& map, bool naive)
+    ShadowGuest(P& platform, const GuestMemory& memory, std::span<abi::VcpuPage* const> pages, const ShadowMap& map,
+                bool naive)
         : tables(platform, pages), text(memory, map.text, map.text_at), shared_at(map.shared_at), naive(naive) {}
     Lock<P> lock;  // for all but the last two
     ShadowTables<P> tables;
@@ -45,7 +46,12 @@ public:
     static constexpr std::uint64_t kShared = 0xffff'ffff'c000'0000, kSharedStep = 0x1'0000;
 
     ShadowVcpu(Machine<P>& machine, ShadowGuest<P>& guest, VcpuIndex index)
-        : machine(machine), platform(machine.platform()), guest(guest), v(machine.vcpu(index)), page(*v.page), interface(page) {}
+        : machine(machine),
+          platform(machine.platform()),
+          guest(guest),
+          v(machine.vcpu(index)),
+          page(*v.page),
+          interface(page) {}
 
     void begin() {
         interface.reset();
@@ -92,7 +98,8 @@ public:
                 return false;
             }
         }
-        word = __atomic_load_n(reinterpret_cast<const std::uint32_t*>(fetch_from_ + (page.pc & 4092)), __ATOMIC_RELAXED);
+        word =
+            __atomic_load_n(reinterpret_cast<const std::uint32_t*>(fetch_from_ + (page.pc & 4092)), __ATOMIC_RELAXED);
         return true;
     }
     void forget_fetch() { fetch_page_ = kNowhere; }
@@ -116,8 +123,8 @@ public:
     abi::VcpuPage& page;
     CpuInterface interface;
     bool stop = false;
-    bool attention = true;  // the interrupt line or the timer's deadline may have changed
-    bool moved = true;      // a register that translation depends on has changed
+    bool attention = true;           // the interrupt line or the timer's deadline may have changed
+    bool moved = true;               // a register that translation depends on has changed
     std::uint64_t eager = kNowhere;  // what virtual EL0 could not reach and its kernel may be mapping now
     static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
 

@@ -54,8 +54,8 @@ struct VcpuRegisters {
 enum class SysregResult : std::uint8_t {
     done,
     undefined,
-    send_sgi,      // `value` was written to ICC_SGI1R_EL1
-    timer,         // done; the timer's line and deadline may have changed
+    send_sgi,  // `value` was written to ICC_SGI1R_EL1
+    timer,     // done; the timer's line and deadline may have changed
 };
 
 struct SysregAccess {

@@ -2,9 +2,9 @@
 // Copyright The Twain authors
 //
 // What assembly believes about the structures of C++.
+#include "offsets.inc"
 #include "kernel/core/cpu.hpp"
 #include "kernel/core/guest.hpp"
-#include "offsets.inc"
 
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"  // bases without virtual functions: the compiler does lay them out
 
@@ -28,7 +28,8 @@ struct Offsets {
     static_assert(offsetof(Thread, space) == THREAD_SPACE && offsetof(Thread, thread_pointer) == THREAD_SPACE + 8);
     static_assert(offsetof(Thread, fault) == THREAD_FAULT && offsetof(Thread, state) == THREAD_STATE);
     static_assert(offsetof(Thread, bound) == THREAD_BOUND);
-    static_assert(sizeof(Object) == THREAD_LINK && THREAD_LINK + sizeof(Link) + Timer::kRankOffset == THREAD_TIMER_RANK);
+    static_assert(sizeof(Object) == THREAD_LINK &&
+                  THREAD_LINK + sizeof(Link) + Timer::kRankOffset == THREAD_TIMER_RANK);
 
     static_assert(static_cast<int>(State::ready) == STATE_READY && static_cast<int>(State::calling) == STATE_CALLING);
     static_assert(static_cast<int>(State::receiving) == STATE_RECEIVING);
@@ -43,9 +44,11 @@ struct Offsets {
 
     static_assert(static_cast<int>(Type::endpoint) == TYPE_ENDPOINT && static_cast<int>(Type::vcpu) == TYPE_VCPU);
     static_assert(static_cast<int>(Type::notification) == TYPE_NOTIFICATION);
-    static_assert(1u << (RIGHT_SIGNAL - 48) == abi::rights::note_signal && 1u << (RIGHT_WAIT - 48) == abi::rights::note_wait);
+    static_assert(1u << (RIGHT_SIGNAL - 48) == abi::rights::note_signal &&
+                  1u << (RIGHT_WAIT - 48) == abi::rights::note_wait);
     static_assert(1u << (RIGHT_RUN - 48) == abi::rights::vcpu_run && u64{1} << TAG_NOTE == abi::kTagNote);
-    static_assert(1u << (RIGHT_CALL - 48) == abi::rights::ep_call && 1u << (RIGHT_RECEIVE - 48) == abi::rights::ep_receive);
+    static_assert(1u << (RIGHT_CALL - 48) == abi::rights::ep_call &&
+                  1u << (RIGHT_RECEIVE - 48) == abi::rights::ep_receive);
     static_assert(u64{1} << TAG_CAP == abi::kTagCap);
 };
 

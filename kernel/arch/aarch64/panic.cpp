@@ -27,7 +27,8 @@ void panic(const char* what, const u64* registers) {
     log_seize();
     machine::uart_seize();
     log("\nkernel panic: {}\n  build {} core {}\n", what, &boot_info().build_id[0], reg::MPIDR_EL1::read() & 0xff'ffff);
-    log("  ESR {} FAR {} ELR {} SPSR {}\n", Regime::Esr::read(), Regime::Far::read(), Regime::Elr::read(), Regime::Spsr::read());
+    log("  ESR {} FAR {} ELR {} SPSR {}\n", Regime::Esr::read(), Regime::Far::read(), Regime::Elr::read(),
+        Regime::Spsr::read());
     u64 frame_pointer = reinterpret_cast<u64>(__builtin_frame_address(0));
     if (registers) {
         frame_pointer = registers[29];

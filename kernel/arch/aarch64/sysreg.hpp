@@ -12,11 +12,15 @@ template <unsigned Op0, unsigned Op1, unsigned Crn, unsigned Crm, unsigned Op2>
 struct SysReg {
     static u64 read() {
         u64 value;
-        asm volatile("mrs %0, S%c1_%c2_C%c3_C%c4_%c5" : "=r"(value) : "i"(Op0), "i"(Op1), "i"(Crn), "i"(Crm), "i"(Op2) : "memory");
+        asm volatile("mrs %0, S%c1_%c2_C%c3_C%c4_%c5"
+                     : "=r"(value)
+                     : "i"(Op0), "i"(Op1), "i"(Crn), "i"(Crm), "i"(Op2)
+                     : "memory");
         return value;
     }
     static void write(u64 value) {
-        asm volatile("msr S%c1_%c2_C%c3_C%c4_%c5, %x0" ::"rZ"(value), "i"(Op0), "i"(Op1), "i"(Crn), "i"(Crm), "i"(Op2) : "memory");
+        asm volatile("msr S%c1_%c2_C%c3_C%c4_%c5, %x0" ::"rZ"(value), "i"(Op0), "i"(Op1), "i"(Crn), "i"(Crm), "i"(Op2)
+                     : "memory");
     }
 };
 

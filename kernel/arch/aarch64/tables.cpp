@@ -3,10 +3,10 @@
 //
 // The kernel's own translation tables. make_tables() and enable_translation() run with the MMU off at physical
 // addresses: they use nothing but PC-relative addresses.
+#include "kernel_tables.hpp"
 #include "layout.hpp"
 #include "machine.hpp"
 #include "sysreg.hpp"
-#include "kernel_tables.hpp"
 
 namespace twain::kernel {
 
@@ -72,8 +72,8 @@ void map_image(u64 base) {
 
 void map_device(u64 offset, Phys at, u64 bytes) {
     for (u64 done = 0; done < bytes; done += kPage) {
-        write_kernel_descriptor(devices3.entry[(offset + done) / kPage],
-                                (at.value + done) | Regime::kDevice | Regime::kNoExecute | Regime::kAlways | kPageEntry);
+        const u64 attributes = Regime::kDevice | Regime::kNoExecute | Regime::kAlways | kPageEntry;
+        write_kernel_descriptor(devices3.entry[(offset + done) / kPage], (at.value + done) | attributes);
     }
     dsb_ish();
     isb();
@@ -118,6 +118,8 @@ void make_tables(u64 base, const abi::BootInfo* boot) {
     dsb_sy();
 }
 
-void enable_translation() { enable_kernel_regime(address(&root), address(vectors) - address(image_start) + layout::kImage); }
+void enable_translation() {
+    enable_kernel_regime(address(&root), address(vectors) - address(image_start) + layout::kImage);
+}
 
 }  // namespace twain::kernel

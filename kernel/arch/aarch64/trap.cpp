@@ -47,9 +47,7 @@ void fp_trap(Cpu& cpu) {
 
 }  // namespace
 
-void handle_trap(Cpu& cpu, u64 syndrome) {
-    class_of(syndrome) == Ec::fp ? fp_trap(cpu) : tell(cpu, syndrome);
-}
+void handle_trap(Cpu& cpu, u64 syndrome) { class_of(syndrome) == Ec::fp ? fp_trap(cpu) : tell(cpu, syndrome); }
 
 void resolve_hazards_entry(Cpu& cpu) { resolve_hazards(cpu); }
 

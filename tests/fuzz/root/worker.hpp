@@ -24,7 +24,7 @@ public:
     sys::Thread thread;  // the supervisor's capabilities
     sys::Sched sched;
     u64 object = 0;  // the thread's id
-    u64 seen = 0;  // calls when the supervisor looked last
+    u64 seen = 0;    // calls when the supervisor looked last
     unsigned idle = 0;
 
     // Calls made, of which failed, by error.

@@ -371,7 +371,8 @@ TEST_CASE("making a pool costs the same for any size, whatever was in the memory
     REQUIRE(world.invoke(kRam, mem::make_pool, 71).ok());
     REQUIRE(fake::state().zeroed - before <= kPage);
     const u64 free = world.object<Pool>(71).free_bytes();
-    for (u64 slot = 300; slot < 700; ++slot) REQUIRE(world.create(slot % 2 ? Type::thread : Type::endpoint, slot, 0, 0, 71).ok());
+    for (u64 slot = 300; slot < 700; ++slot)
+        REQUIRE(world.create(slot % 2 ? Type::thread : Type::endpoint, slot, 0, 0, 71).ok());
     for (u64 slot = 300; slot < 700; ++slot) REQUIRE(world.invoke(kC, cs::remove, slot).ok());
     REQUIRE(world.object<Pool>(71).free_bytes() == free);
     REQUIRE(world.invoke(kC, cs::remove, 71).ok());

@@ -33,8 +33,9 @@ void survive(const void* data, std::size_t size) {
     Machine machine;
     if (check_tree(data, size) == nullptr) {
         (void)read_tree(data, 0, machine);
-        (void)compare({.gic_versions = 1 << 3, .min_cores = 1, .board = "b", .compatible = "c", .min_ram = 1, .uart_base = 1},
-                      data, machine);
+        (void)compare(
+            {.gic_versions = 1 << 3, .min_cores = 1, .board = "b", .compatible = "c", .min_ram = 1, .uart_base = 1},
+            data, machine);
     }
 }
 
@@ -84,9 +85,9 @@ TEST_CASE("a GIC that lacks what the kernel needs is refused") {
     };
     const Gic one_page = broken([](Gic& gic) { gic.redistributors.bytes = 0x1000; });
     CHECK(std::string(check_gic(one_page, 1)).find("GICC_DIR") != std::string::npos);
-    for (const Gic& gic : {broken([](Gic& g) { g.virtual_control = {}; }), broken([](Gic& g) { g.virtual_cpu = {}; }),
-                           broken([](Gic& g) { g.virtual_cpu.bytes = 0x1000; }),
-                           broken([](Gic& g) { g.virtual_cpu.base += 0x800; })}) {
+    for (const Gic& gic :
+         {broken([](Gic& g) { g.virtual_control = {}; }), broken([](Gic& g) { g.virtual_cpu = {}; }),
+          broken([](Gic& g) { g.virtual_cpu.bytes = 0x1000; }), broken([](Gic& g) { g.virtual_cpu.base += 0x800; })}) {
         CHECK(check_gic(gic, 1) == nullptr);
         REQUIRE(check_gic(gic, 2) != nullptr);
         CHECK(std::string(check_gic(gic, 2)).find("GICV") != std::string::npos);

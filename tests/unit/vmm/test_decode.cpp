@@ -27,6 +27,7 @@ struct Known {
     Instruction expected;
 };
 
+// clang-format off
 const Known kKnown[] = {
     {0xf9400041, "ldr x1, [x2]", {.op = Op::load, .bytes = 8, .rt = 1, .rn = 2}},
     {0xb9400441, "ldr w1, [x2, #4]", {.op = Op::load, .bytes = 4, .rt = 1, .rn = 2, .offset = 4}},
@@ -205,6 +206,7 @@ const Known kKnown[] = {
     {0xd4000001, "svc #0", {.op = Op::none}},
     {0x85804020, "ldr z0, [x1]", {.op = Op::none}},
 };
+// clang-format on
 
 // Memory of 64 KiB at kBase; everything else aborts.
 struct TestMemory {

@@ -34,7 +34,9 @@ struct Uart {
     Pl011 uart{100};
     std::uint64_t now = 1;
     std::uint64_t r(std::uint64_t offset, unsigned bytes = 4) { return uart.read({offset, bytes, 0}, now); }
-    void w(std::uint64_t offset, std::uint64_t value, unsigned bytes = 4) { uart.write({offset, bytes, 0}, value, now); }
+    void w(std::uint64_t offset, std::uint64_t value, unsigned bytes = 4) {
+        uart.write({offset, bytes, 0}, value, now);
+    }
     std::string take() {
         std::string all;
         while (!uart.to_send().empty()) {
@@ -204,16 +206,16 @@ TEST_CASE("ID registers hide what is not virtualized", "[sysreg]") {
     all.mmfr0 = 0x0000'0000'0010'1166;
     const IdRegisters ids{all};
     const std::uint64_t pfr0 = ids.value(4, 0);
-    CHECK(bits(pfr0, 15, 8) == 0);            // EL3, EL2
-    CHECK(bits(pfr0, 7, 0) == 0x11);          // no AArch32
-    CHECK(bits(pfr0, 27, 24) == 1);           // GIC
-    CHECK(bits(pfr0, 47, 28) == 0);           // RAS, SVE, SEL2, MPAM, AMU
-    CHECK(bits(ids.value(5, 0), 11, 8) == 0); // PMU
-    CHECK(bits(ids.value(6, 1), 11, 4) == 0); // pointer authentication
+    CHECK(bits(pfr0, 15, 8) == 0);             // EL3, EL2
+    CHECK(bits(pfr0, 7, 0) == 0x11);           // no AArch32
+    CHECK(bits(pfr0, 27, 24) == 1);            // GIC
+    CHECK(bits(pfr0, 47, 28) == 0);            // RAS, SVE, SEL2, MPAM, AMU
+    CHECK(bits(ids.value(5, 0), 11, 8) == 0);  // PMU
+    CHECK(bits(ids.value(6, 1), 11, 4) == 0);  // pointer authentication
     CHECK(bits(ids.value(6, 1), 31, 24) == 0);
     CHECK(bits(ids.value(7, 0), 3, 0) == 2);
-    CHECK(ids.value(4, 1) == 0);              // BTI, MTE, SME
-    CHECK(ids.value(4, 4) == 0);              // SVE
+    CHECK(ids.value(4, 1) == 0);                // BTI, MTE, SME
+    CHECK(ids.value(4, 4) == 0);                // SVE
     CHECK(bits(ids.value(6, 0), 23, 20) == 2);  // LSE is there if the processor has it
     CHECK(IdRegisters{CpuFeatures{}}.value(6, 0) == 0);
     static_assert(IdRegisters{CpuFeatures{}}.value(4, 0) == 0x0100'0011);
@@ -242,12 +244,12 @@ TEST_CASE("every system register, both ways", "[sysreg][hostile]") {
     CHECK(defined > 60);
     CHECK(defined < 200);
     std::uint64_t value = 0;
-    CHECK(p.read(sysreg(3, 3, 9, 12, 0), value) == SysregResult::undefined);  // PMCR_EL0
+    CHECK(p.read(sysreg(3, 3, 9, 12, 0), value) == SysregResult::undefined);   // PMCR_EL0
     CHECK(p.read(sysreg(3, 0, 12, 11, 5), value) == SysregResult::undefined);  // ICC_SGI1R_EL1 is write-only
     CHECK(p.write(sysreg(3, 0, 0, 4, 0), 0) == SysregResult::undefined);       // ID registers are read-only
     CHECK(p.write(sysreg(3, 0, 12, 11, 5), 0) == SysregResult::send_sgi);
-    CHECK(p.write(sysreg(2, 0, 0, 15, 4), 0) == SysregResult::undefined);      // DBGBVR15_EL1
-    CHECK(p.write(sysreg(1, 0, 7, 14, 2), 0) == SysregResult::done);           // DC CISW
+    CHECK(p.write(sysreg(2, 0, 0, 15, 4), 0) == SysregResult::undefined);  // DBGBVR15_EL1
+    CHECK(p.write(sysreg(1, 0, 7, 14, 2), 0) == SysregResult::done);       // DC CISW
 }
 
 TEST_CASE("the physical timer: past, future, never", "[sysreg][hostile]") {

@@ -236,14 +236,16 @@ TEST_CASE("tables that are cyclic, elsewhere, or noise", "[walk][hostile]") {
         t.put(kBase + 8 * i, kBase | 3);  // every entry points at the table itself
     }
     CHECK(t.walk(0x1234)->value == (kBase | 0x234));  // ends after four levels
-    for (const std::uint64_t table : {std::uint64_t{0x0900'0000}, std::uint64_t{0}, kBase + 0x1'0000, ~std::uint64_t{0xfff}}) {
+    for (const std::uint64_t table :
+         {std::uint64_t{0x0900'0000}, std::uint64_t{0}, kBase + 0x1'0000, ~std::uint64_t{0xfff}}) {
         t.el1.ttbr0_el1 = table;
         CHECK_FALSE(t.walk(0x1234));
     }
     std::mt19937_64 random(11);
     for (unsigned n = 0; n < 50'000; ++n) {
         for (unsigned i = 0; i < 16; ++i) {
-            t.words[random() % t.words.size()] = (random() & ~std::uint64_t{0xfffff'ffff}) | kBase | (random() & 0xffff);
+            t.words[random() % t.words.size()] =
+                (random() & ~std::uint64_t{0xfffff'ffff}) | kBase | (random() & 0xffff);
         }
         t.el1.ttbr0_el1 = n % 2 != 0 ? random() : kBase | (random() & 0xffff);
         t.el1.ttbr1_el1 = kBase | (random() & 0xffff);

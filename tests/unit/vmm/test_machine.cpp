@@ -71,8 +71,8 @@ struct Running : Fixture {
     }
     // A data abort with a syndrome.
     void access(std::uint64_t ipa, unsigned log2_bytes, unsigned rt, bool write, unsigned extra = 0) {
-        trap((0x24u << 26) | (1u << 25) | (1u << 24) | (log2_bytes << 22) | (rt << 16) | (write ? 1u << 6 : 0) | extra, ipa,
-             ipa);
+        trap((0x24u << 26) | (1u << 25) | (1u << 24) | (log2_bytes << 22) | (rt << 16) | (write ? 1u << 6 : 0) | extra,
+             ipa, ipa);
     }
     // Without: the processor says nothing about the instruction at pc.
     void decoded(std::uint32_t word, std::uint64_t ipa, bool write = false) {
@@ -161,8 +161,8 @@ TEST_CASE("device accesses", "[machine]") {
 TEST_CASE("accesses to nothing become aborts in the guest", "[machine][hostile]") {
     Running r;
     r.page.el1.vbar_el1 = 0x4000'4800;
-    for (const std::uint64_t ipa : {std::uint64_t{0}, std::uint64_t{0x3fff'fff8}, kRam + kRamBytes, std::uint64_t{0x0900'1000},
-                                    std::uint64_t{0x0900'0ffe}, ~std::uint64_t{0} - 3}) {
+    for (const std::uint64_t ipa : {std::uint64_t{0}, std::uint64_t{0x3fff'fff8}, kRam + kRamBytes,
+                                    std::uint64_t{0x0900'1000}, std::uint64_t{0x0900'0ffe}, ~std::uint64_t{0} - 3}) {
         r.page.pc = kRam + 0x1000;
         r.access(ipa, 2, 1, true);
         CHECK(r.page.el1.far_el1 == ipa);
@@ -230,9 +230,9 @@ TEST_CASE("an exit has one cause, and takes what the kernel says", "[machine]") 
     took(6000000);
     r.trap(0x16u << 26);
     const VcpuCounters& c = r.machine->stats().vcpu[0];
-    const std::pair<Cause, std::uint64_t> expected[] = {{Cause::start, 0},     {Cause::mmio, 10},     {Cause::aborted, 200},
-                                                        {Cause::undefined, 3000}, {Cause::hint, 40000}, {Cause::call, 500000},
-                                                        {Cause::kicked, 6000000}};
+    const std::pair<Cause, std::uint64_t> expected[] = {
+        {Cause::start, 0},    {Cause::mmio, 10},     {Cause::aborted, 200},   {Cause::undefined, 3000},
+        {Cause::hint, 40000}, {Cause::call, 500000}, {Cause::kicked, 6000000}};
     std::uint64_t all = 0;
     for (const CauseCounter& each : c.cause) {
         all += each.exits;
@@ -257,7 +257,8 @@ TEST_CASE("the parts of a guest's time add up to all of it", "[machine][hostile]
     CHECK(times.part == std::array<std::uint64_t, 3>{12, 100, 30});
     CHECK(times.suspended == 400);
     // A VMM may write anything, and the processor time of a thread that runs is told later than the counters.
-    for (const std::uint64_t used : {std::uint64_t{0}, std::uint64_t{50}, std::uint64_t{600}, std::uint64_t{1001}, most}) {
+    for (const std::uint64_t used :
+         {std::uint64_t{0}, std::uint64_t{50}, std::uint64_t{600}, std::uint64_t{1001}, most}) {
         for (const std::uint64_t ticks : {std::uint64_t{0}, std::uint64_t{570}, most}) {
             c.cause[static_cast<unsigned>(Cause::call)].ticks = ticks;
             for (const std::uint64_t wall : {std::uint64_t{0}, std::uint64_t{1000}, most}) {
@@ -433,9 +434,7 @@ TEST_CASE("reset reloads everything, power-off ends it, a reboot from outside be
                     return call(page, 0x8400'0000);
                 }
                 return call(page, 0x8400'0000);
-            default:
-                step = 0;
-                return call(page, boots % 3 == 0 ? 0x8400'0008 : 0x8400'0009);
+            default: step = 0; return call(page, boots % 3 == 0 ? 0x8400'0008 : 0x8400'0009);
         }
     };
     Threads threads(f);

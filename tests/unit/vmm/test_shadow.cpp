@@ -85,10 +85,12 @@ TEST_CASE("shadow translation: pages, blocks and what is missing, by level") {
 TEST_CASE("shadow translation: rights of the descriptor, and of the tables above it") {
     Guest g;
     for (unsigned bits = 0; bits < 256; ++bits) {
-        const std::uint64_t leaf = (bits & 1 ? kAp1 : 0) | (bits & 2 ? kAp2 : 0) | (bits & 4 ? kUxn : 0) | (bits & 8 ? kPxn : 0);
+        const std::uint64_t leaf =
+            (bits & 1 ? kAp1 : 0) | (bits & 2 ? kAp2 : 0) | (bits & 4 ? kUxn : 0) | (bits & 8 ? kPxn : 0);
         g.entry(0x1000, 3) = 0x4005'6000 | kPage | leaf;
         std::uint64_t& above = g.entry(0x1000, 2);
-        above = (above & 0xffff'ffff'ffff) | std::uint64_t{bits >> 4} << 59;  // PXNTable, UXNTable, APTable[0], APTable[1]
+        above = (above & 0xffff'ffff'ffff) | std::uint64_t{bits >> 4}
+                                                 << 59;  // PXNTable, UXNTable, APTable[0], APTable[1]
         const Translation t = g.walk(0x1000);
         CHECK(t.user == ((bits & 1) != 0 && (bits & 0x40) == 0));
         CHECK(t.read_only == ((bits & 0x82) != 0));
@@ -108,7 +110,7 @@ TEST_CASE("shadow translation: tags, sizes and regimes that there are not") {
     Guest g;
     g.entry(0x1000, 3) = 0x4005'6000 | kPage;
     CHECK(g.walk(0xab00'0000'0000'1000).fault == kFaultTranslation);
-    g.el1.tcr_el1 |= std::uint64_t{1} << 37;  // TBI0
+    g.el1.tcr_el1 |= std::uint64_t{1} << 37;          // TBI0
     CHECK(g.walk(0xab80'0000'0000'1000).fault != 0);  // bit 55: the upper half
     CHECK(g.walk(0x5500'0000'0000'1000).at.value == 0x4005'6000);
     CHECK(supported(g.el1));
@@ -149,7 +151,9 @@ struct Kernel {  // remembers
     std::map<unsigned, std::pair<unsigned, unsigned>> views;
     std::vector<std::pair<unsigned, std::uint64_t>> drops;  // root, address; all: ~0
     void view(VcpuIndex, unsigned view, unsigned lower, unsigned upper) { views[view] = {lower, upper}; }
-    void drop(VcpuIndex, unsigned root, std::uint64_t at, std::uint64_t bytes) { drops.push_back({root, bytes == 0 ? ~std::uint64_t{0} : at}); }
+    void drop(VcpuIndex, unsigned root, std::uint64_t at, std::uint64_t bytes) {
+        drops.push_back({root, bytes == 0 ? ~std::uint64_t{0} : at});
+    }
 };
 
 struct Roots {
@@ -216,13 +220,15 @@ TEST_CASE("shadow roots: TLBI by address, by ASID and of all reaches what it mus
     using Set = std::set<std::pair<unsigned, std::uint64_t>>;
     CHECK(dropped([&] { r.tables.forget_page(0, {0x7123}, 1, false); }) == Set{{a, 0x7000}});
     CHECK(dropped([&] { r.tables.forget_page(0, {0x7123}, 9, true); }) == Set{{a, 0x7000}, {b, 0x7000}});
-    CHECK(dropped([&] { r.tables.forget_page(0, {0xffff'8000'0000'0000}, 7, false); }) == Set{{upper, 0xffff'8000'0000'0000}});
+    CHECK(dropped([&] { r.tables.forget_page(0, {0xffff'8000'0000'0000}, 7, false); }) ==
+          Set{{upper, 0xffff'8000'0000'0000}});
     r.tables.set_giant(b);
     CHECK(dropped([&] { r.tables.forget_page(0, {0x7000}, 2, false); }) == Set{{b, ~std::uint64_t{0}}});
     r.tables.set_filled(b);
     CHECK(dropped([&] { r.tables.forget_asid(0, 2); }) == Set{{b, ~std::uint64_t{0}}});
     r.tables.set_filled(b);
-    CHECK(dropped([&] { r.tables.forget_all(0); }) == Set{{a, ~std::uint64_t{0}}, {b, ~std::uint64_t{0}}, {upper, ~std::uint64_t{0}}});
+    CHECK(dropped([&] { r.tables.forget_all(0); }) ==
+          Set{{a, ~std::uint64_t{0}}, {b, ~std::uint64_t{0}}, {upper, ~std::uint64_t{0}}});
 }
 
 TEST_CASE("shadow roots: what only virtual EL1 may use is in a root of its own") {

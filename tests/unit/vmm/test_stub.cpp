@@ -99,7 +99,9 @@ struct Processor {
 struct Stub {
     std::array<std::uint32_t, kStubWords> code{};
     unsigned words = 0;
-    explicit Stub(std::uint32_t word) : words(make_stub(word, kAt, kSite, code)) { REQUIRE((words > 0 && words <= kStubWords)); }
+    explicit Stub(std::uint32_t word) : words(make_stub(word, kAt, kSite, code)) {
+        REQUIRE((words > 0 && words <= kStubWords));
+    }
 
     // Runs to the end. If `moves` is not negative, the vCPU is interrupted before its step of that number and goes on at
     // the other vCPU.
@@ -140,11 +142,16 @@ struct Register {
     std::uint64_t Shared::*place;
 };
 constexpr std::array kRegisters{
-    Register{0xd538'd080, 0, &Shared::tpidr_el1},          Register{0xd538'4020, 0xd518'4020, &Shared::elr_el1},
-    Register{0xd538'4000, 0xd518'4000, &Shared::spsr_el1},  Register{0xd538'5200, 0xd518'5200, &Shared::esr_el1},
-    Register{0xd538'6000, 0xd518'6000, &Shared::far_el1},   Register{0xd53b'd040, 0xd51b'd040, &Shared::tpidr_el0},
-    Register{0xd53b'd060, 0xd51b'd060, &Shared::tpidrro_el0}, Register{0xd538'd020, 0xd518'd020, &Shared::contextidr_el1},
-    Register{0xd538'2020, 0, &Shared::ttbr1_el1},           Register{0xd538'0000, 0, &Shared::midr_el1},
+    Register{0xd538'd080, 0, &Shared::tpidr_el1},
+    Register{0xd538'4020, 0xd518'4020, &Shared::elr_el1},
+    Register{0xd538'4000, 0xd518'4000, &Shared::spsr_el1},
+    Register{0xd538'5200, 0xd518'5200, &Shared::esr_el1},
+    Register{0xd538'6000, 0xd518'6000, &Shared::far_el1},
+    Register{0xd53b'd040, 0xd51b'd040, &Shared::tpidr_el0},
+    Register{0xd53b'd060, 0xd51b'd060, &Shared::tpidrro_el0},
+    Register{0xd538'd020, 0xd518'd020, &Shared::contextidr_el1},
+    Register{0xd538'2020, 0, &Shared::ttbr1_el1},
+    Register{0xd538'0000, 0, &Shared::midr_el1},
 };
 
 bool same(const Shared& a, const Shared& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
@@ -179,7 +186,8 @@ TEST_CASE("stub: a register is read and written in its place, by every register"
 TEST_CASE("stub: masks are set, cleared, read and written; an interrupt that waits is asked for") {
     std::mt19937_64 random(2);
     for (unsigned masks = 0; masks < 16; ++masks) {
-        const bool run = masks == 0 ? false : ((masks >> std::countr_zero(masks)) & ((masks >> std::countr_zero(masks)) + 1)) == 0;
+        const bool run =
+            masks == 0 ? false : ((masks >> std::countr_zero(masks)) & ((masks >> std::countr_zero(masks)) + 1)) == 0;
         for (const std::uint32_t base : {0xd503'40dfu, 0xd503'40ffu}) {
             const std::uint32_t word = base | masks << 8;
             REQUIRE(has_stub(word, true) == run);
@@ -267,7 +275,8 @@ TEST_CASE("exchanged: privileged instructions become others, all the rest itself
     // What has been exchanged stays as it is.
     for (std::uint32_t low = 0; low < 0x100'0000; ++low) {
         const std::uint32_t once = exchanged(0xd500'0000 | low);
-        if (once != (0xd500'0000 | low) && (once & ~31u) != 0xd53b'd040 && (once & ~31u) != 0xd51b'd040 && exchanged(once) != once) {
+        if (once != (0xd500'0000 | low) && (once & ~31u) != 0xd53b'd040 && (once & ~31u) != 0xd51b'd040 &&
+            exchanged(once) != once) {
             FAIL(std::hex << low);
         }
     }

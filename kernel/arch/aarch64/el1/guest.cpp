@@ -21,7 +21,8 @@
 
 namespace twain::kernel {
 
-static_assert(abi::kShadowReturn == SHADOW_RETURN && offsetof(abi::VcpuPage, shadow) + offsetof(abi::ShadowState, irq) == VCPU_IRQ);
+static_assert(abi::kShadowReturn == SHADOW_RETURN &&
+              offsetof(abi::VcpuPage, shadow) + offsetof(abi::ShadowState, irq) == VCPU_IRQ);
 static_assert(offsetof(abi::VcpuPage, shadow) + offsetof(abi::ShadowState, vectored) == VCPU_VECTORED);
 static_assert(offsetof(abi::VcpuPage, pstate) == VCPU_PSTATE);
 static_assert(offsetof(abi::VcpuPage, el1) + offsetof(abi::El1State, sp_el1) == VCPU_SP_EL1);
@@ -29,9 +30,11 @@ static_assert(offsetof(Shadow::Entry, running) == ENTRY_RUNNING && offsetof(Shad
 static_assert(offsetof(Shadow::Entry, uppers) == ENTRY_UPPERS && offsetof(Shadow::Entry, vector) == ENTRY_VECTOR);
 static_assert(offsetof(Shadow::Entry, shared) == ENTRY_SHARED);
 static_assert(kPage + abi::kSharedOffset == SHARED && offsetof(abi::SharedRegisters, daif) == SHARED_DAIF);
-static_assert(offsetof(abi::SharedRegisters, elr_el1) == SHARED_ELR && offsetof(abi::SharedRegisters, spsr_el1) == SHARED_SPSR);
+static_assert(offsetof(abi::SharedRegisters, elr_el1) == SHARED_ELR &&
+              offsetof(abi::SharedRegisters, spsr_el1) == SHARED_SPSR);
 static_assert(offsetof(abi::SharedRegisters, esr_el1) == SHARED_ESR);
-static_assert(offsetof(abi::SharedRegisters, tpidr_el0) == SHARED_TPIDR && offsetof(abi::SharedRegisters, tpidrro_el0) == SHARED_TPIDRRO);
+static_assert(offsetof(abi::SharedRegisters, tpidr_el0) == SHARED_TPIDR &&
+              offsetof(abi::SharedRegisters, tpidrro_el0) == SHARED_TPIDRRO);
 
 extern "C" {
 extern char guest_vectors[], vectors[];
@@ -144,7 +147,8 @@ bool prepare(Cpu& cpu, Vcpu& vcpu) {
     apply(page, entry);
     const unsigned level = at_el0(page) ? 0 : 1;
     if (!vcpu.space->shadow || !vcpu.space->shadow->activate(cpu, page.shadow.view, level, entry)) return false;
-    const bool slow = level == 1 ? (entry.flags & abi::kShadowSlowReturn) || page.shadow.moved : (page.pstate & kMaskAll) != 0;
+    const bool slow =
+        level == 1 ? (entry.flags & abi::kShadowSlowReturn) || page.shadow.moved : (page.pstate & kMaskAll) != 0;
     if (!swapped(entry) || slow || (page.el1.mdscr_el1 & abi::kMdscrStep)) entry.running = 0;
     return true;
 }
@@ -223,7 +227,9 @@ void exit_to_vmm(Cpu& cpu, u64 tag, Ticks left = machine::counter()) {
     machine::activate(cpu, *thread.space);
     fpu_offer(cpu, thread.fpu);
 }
-void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) { exit_to_vmm(cpu, static_cast<u64>(reason), left); }
+void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
+    exit_to_vmm(cpu, static_cast<u64>(reason), left);
+}
 
 bool posted(const VcpuPage& page) {
     return (__atomic_load_n(&page.posted, __ATOMIC_RELAXED) | __atomic_load_n(&page.recalled, __ATOMIC_RELAXED)) != 0;

@@ -219,7 +219,8 @@ Status Shadow::fill(Space& space, const abi::ShadowFill* from, u64& count) {
     u64 done = 0;
     for (; done < count; ++done) {
         if (done != 0 && machine::preemption_pending()) break;
-        const abi::ShadowFill once{__atomic_load_n(&from[done].at, __ATOMIC_RELAXED), __atomic_load_n(&from[done].to, __ATOMIC_RELAXED)};
+        const abi::ShadowFill once{__atomic_load_n(&from[done].at, __ATOMIC_RELAXED),
+                                   __atomic_load_n(&from[done].to, __ATOMIC_RELAXED)};
         status = fill(space, once, near);
         if (!status.ok() || again(status)) break;
     }
@@ -243,8 +244,10 @@ Status Shadow::fill(Space& space, const abi::ShadowFill& request, Near& near) {
     }
     if ((bits & abi::kFillWrite) && (near.memory & TableFormat::kReadOnly)) return {Error::rights, 2};
     if ((bits & abi::kFillExecute) && (near.memory & TableFormat::kUserNoExecute)) return {Error::rights, 2};
-    const u64 phys = (near.memory & kAddress) + (to - near.to), attributes = TableFormat::leaf(static_cast<u8>(bits & 7), false);
-    if (near.leads && !((request.at ^ near.at) & ~(kBlock - kPage)) && !(bits & (abi::kFillBlock | abi::kFillFragment))) [[likely]] {
+    const u64 phys = (near.memory & kAddress) + (to - near.to);
+    const u64 attributes = TableFormat::leaf(static_cast<u8>(bits & 7), false);
+    const bool page = !(bits & (abi::kFillBlock | abi::kFillFragment));
+    if (page && near.leads && !((request.at ^ near.at) & ~(kBlock - kPage))) [[likely]] {
         *near.leads |= group_bit(index(at, 3) / kGroup);
         install(table_of(*near.leads)[index(at, 3)], at, phys | attributes | kTable | kValid);
         return {};
@@ -316,7 +319,8 @@ bool Shadow::activate(Cpu& cpu, const u32 (&numbers)[2], unsigned level, Entry& 
         dsb_ish();
     }
     u64 lowers[2];
-    for (unsigned each = 0; each < 2; ++each) {  // should the second begin a generation, the first keeps its ASID: it is noted
+    // Should the second begin a generation, the first keeps its ASID: it is noted.
+    for (unsigned each = 0; each < 2; ++each) {
         const u32 number = __atomic_load_n(&numbers[each], __ATOMIC_RELAXED);
         if (number >= abi::kShadowViews) return false;
         View& view = views_[number];

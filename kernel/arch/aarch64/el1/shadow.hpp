@@ -62,7 +62,7 @@ private:
         u64 lower;
     };
 
-    struct Near {     // where the fill before went: most are next to it
+    struct Near {       // where the fill before went: most are next to it
         u64 to, bytes;  // intermediate physical addresses that
         u64 memory;     // this descriptor maps
         u64 at;         // address and root in the reach of the table that
@@ -75,7 +75,8 @@ private:
     void flush_all() const;
     static constexpr u32 kStockLow = 16, kStock = 64;  // tables
     static constexpr u64 kReserve = 64 * kPage;        // of the pool, left for other things
-    static constexpr u64 kRoots = abi::kShadowRoots, kPlaces = 3 * kRoots;  // of roots' own tables: number and, above it, level
+    static constexpr u64 kRoots = abi::kShadowRoots;
+    static constexpr u64 kPlaces = 3 * kRoots;  // of roots' own tables: number and, above it, level
 
     static Shadow* make(Space& space);
     bool restock(Pool& pool);
@@ -91,12 +92,12 @@ private:
 
     u32 lock_;
     u32 stocked_;
-    u64* stock_;     // linked by their first words
-    u64 unsearched_;  // places where there may be stale tables
-    u32 cores_;      // bit n: core n has run the guest
+    u64* stock_;         // linked by their first words
+    u64 unsearched_;     // places where there may be stale tables
+    u32 cores_;          // bit n: core n has run the guest
     u64 made_, uppers_;  // bit n: root n exists; is one of the upper half
     u64 roots_[kRoots];  // descriptors as those in tables, of level 0
-    View* views_;    // kShadowViews of them, one page
+    View* views_;        // kShadowViews of them, one page
 };
 static_assert(sizeof(Shadow) <= 1024);
 

@@ -62,8 +62,9 @@ struct TableFormat {
 inline constexpr u64 kHcrHost = u64{1} << 31 | 1u << 27 | 1u << 12 | 1u << 5 | 1u << 4 | 1u << 3 | 1u;
 // RW, TERR, TLOR, TACR, TIDCP, TSC, TSW, TID3, TID1, TWI, BSU inner, FB, AMO, IMO, FMO, SWIO, VM. What is clear traps as
 // well: API, APK (pointer authentication and its keys), ATA (tags), EnSCXT, FIEN, TME.
-inline constexpr u64 kHcrGuest = u64{1} << 31 | u64{1} << 36 | u64{1} << 35 | 1u << 21 | 1u << 20 | 1u << 19 | 1u << 22 | 1u << 18 | 1u << 16 |
-                                 1u << 13 | 1u << 10 | 1u << 9 | 1u << 5 | 1u << 4 | 1u << 3 | 1u << 1 | 1u;
+inline constexpr u64 kHcrGuest = u64{1} << 31 | u64{1} << 36 | u64{1} << 35 | 1u << 21 | 1u << 20 | 1u << 19 |
+                                 1u << 22 | 1u << 18 | 1u << 16 | 1u << 13 | 1u << 10 | 1u << 9 | 1u << 5 | 1u << 4 |
+                                 1u << 3 | 1u << 1 | 1u;
 // What of SCTLR_EL1 acts on processes under TGE: UCI, UCT, DZE on, nTWE, nTWI, SA0, little endian.
 inline constexpr u64 kSctlrEl1Host = 0x30d0'0800 | 1 << 26 | 1 << 18 | 1 << 16 | 1 << 15 | 1 << 14 | 1 << 4;
 inline constexpr u64 kCntkctlHost = 3;  // EL0 reads both counters, sets no timer
