@@ -180,6 +180,7 @@ private:
     Ipa copy_of(const Translation& t, Gva at) {
         const Ipa original{t.at.value & kPageMask};
         Ipa copy;
+        c_.guest.unexecuted.executed(original);
         if (!c_.guest.text.get(page_.el1, original, at, !t.read_only, copy)) {
             forget_text();
             (void)c_.guest.text.get(page_.el1, original, at, true, copy);

@@ -96,6 +96,7 @@ private:
         }
         Guard guard(c_.guest.lock, c_.platform, c_.v.index);
         c_.guest.tables.choose(c_.v.index, page_.el1);
+        c_.guest.unexecuted.forget(c_.v.index);
         return true;
     }
 
@@ -148,6 +149,10 @@ private:
                 return;
             }
             if (what == abi::kShadowUnmasked) {
+                return;
+            }
+            if (kind == kInvalidateLine) {
+                maintenance_.invalidate_line({c_.get_register(what & 31)});
                 return;
             }
         }

@@ -27,18 +27,29 @@ public:
             c_.guest.text.update_all(c_.page.el1);
             c_.publish_text();
         } else if (r.crn() == 7 && r.op1() >= 3 && r.crm() == 5) {  // IC IVAU, by stub.cpp's name or by its own
-            c_.page.shadow.icache = 1;
-            Guard guard(c_.guest.lock, c_.platform, c_.v.index);
-            const Translation t = translate(c_.page.el1, c_.machine.memory(), {value});
-            if (t.fault == 0) {
-                c_.guest.text.update_line(c_.page.el1, t.at);
-                c_.publish_text();
-            }
+            invalidate_line({value});
         } else if (r.crn() != 7) {
             c_.undefined();
             return;
         }
         c_.advance();
+    }
+
+    // IC IVAU
+    void invalidate_line(Gva at) {
+        c_.v.meter.because(Cause::cache);
+        c_.page.shadow.icache = 1;
+        Guard guard(c_.guest.lock, c_.platform, c_.v.index);
+        const Translation t = translate(c_.page.el1, c_.machine.memory(), at);
+        if (t.fault != 0) {
+            return;
+        }
+        constexpr std::uint64_t kUpper = 0xffff'0000'0000'0000;  // without a tag
+        if (c_.guest.text.update_line(c_.page.el1, t.at)) {
+            c_.publish_text();
+        } else if (at.value >= kUpper && t.shift <= 21) {
+            c_.guest.unexecuted.mark(c_.v.index, at, t.at);
+        }
     }
 
 private:
@@ -48,6 +59,12 @@ private:
         const std::uint64_t page = sign_extend((value & 0xfff'ffff'ffff) << 12, 56);
         Guard guard(c_.guest.lock, c_.platform, c_.v.index);
         ShadowTables<P>& tables = c_.guest.tables;
+        const bool by_page = bit(op2, 0);
+        if (by_page) {
+            c_.guest.unexecuted.translated({page});
+        } else {
+            c_.guest.unexecuted.forget_all();
+        }
         switch (op2) {
             case 2: tables.forget_asid(c_.v.index, value >> 48); break;  // ASIDE1
             case 1:

@@ -6,7 +6,6 @@
 #include <bit>
 #include <cstddef>
 
-#include "kernel/api/abi.hpp"
 #include "vmm/types.hpp"
 
 namespace twain::vmm {
@@ -17,6 +16,7 @@ using Word = std::uint32_t;
 constexpr Word kRegister = 31;  // the field Rt
 constexpr Word kEret = 0xd69f'03e0, kNop = 0xd503'201f;
 constexpr Word kReadDaif = 0xd53b'4220, kWriteDaif = 0xd51b'4220;
+constexpr Word kInvalidate = 0xd50b'7520;
 constexpr Word kWriteTable0 = 0xd518'2000, kWriteTable1 = 0xd518'2020;
 
 constexpr Word service_call(Word immediate) { return 0xd400'0001u | immediate << 5; }
@@ -33,7 +33,7 @@ constexpr std::array kExchanges{
     Exchange{0xd53b'd040, 0xd53c'd040},  // MRS TPIDR_EL0   -> MRS TPIDR_EL2
     Exchange{0xd51b'd040, 0xd51c'd040},  // MSR TPIDR_EL0   -> MSR TPIDR_EL2
     Exchange{0xd53b'd060, 0xd53c'd060},  // MRS TPIDRRO_EL0 -> MRS S3_4_C13_C0_3
-    Exchange{0xd50b'7520, 0xd50c'7520},  // IC IVAU         -> SYS #4, C7, C5, #1
+    Exchange{kInvalidate, 0xd50c'7520},  // IC IVAU         -> SYS #4, C7, C5, #1
     Exchange{0xd538'4240, 0xd280'0080},  // MRS CurrentEL   -> MOVZ #4
     Exchange{kWriteTable0, service_call(abi::kShadowTable0)},
     Exchange{kWriteTable1, service_call(abi::kShadowTable1)},
@@ -113,6 +113,12 @@ public:
         put(0xd53b'd060 | pointer);
         put((all ? 0x7900'0000u : 0x3900'0000u) | pointer << 5 | from);
     }
+    // Skips `words` behind this one if two addresses are in the same page; the second is lost.
+    void skip_if_same_page(Word a, Word b, unsigned words) {
+        put(0xca00'0000 | a << 16 | b << 5 | b);  // EOR
+        put(0xd34c'fc00 | b << 5 | b);            // LSR #12
+        put(0xb400'0000 | (words + 1) << 5 | b);  // CBZ
+    }
     void only_masks(Word r) { put(0x927a'0c00 | r << 5 | r); }  // AND #0x3c0
     void set_bits(Word r, Word masks) { put(0xb240'0000 | run(masks, false) | r << 5 | r); }
     void clear_bits(Word r, Word masks) { put(0x9240'0000 | run(masks, true) | r << 5 | r); }
@@ -124,6 +130,7 @@ public:
         put(0xb400'0000 | 2 << 5 | a);  // CBZ over
         put(service_call(abi::kShadowUnmasked));
     }
+    void skip(unsigned words) { put(0x1400'0000 | (words + 1)); }
     unsigned back(std::uint64_t site) {
         put(branch(at_ + 4 * used_, site + 4));
         return used_;
@@ -172,6 +179,17 @@ void change_masks(Assembler& to, const Masks& masks) {
     to.pop(0, 1);
 }
 
+// IC IVAU of a page of which there is no copy is one for those who execute it at virtual EL0.
+void invalidate_line(Assembler& to, Word t, Word a) {
+    to.push(a);
+    to.load(a, a, kUnexecutedOffset);
+    to.skip_if_same_page(t, a, 2);
+    to.put(service_call(kInvalidateLine + t));
+    to.skip(1);
+    to.put(kInvalidate | t);
+    to.pop(a);
+}
+
 }  // namespace
 
 std::uint32_t exchanged(std::uint32_t word) {
@@ -198,7 +216,8 @@ bool has_stub(std::uint32_t word, bool stack) {
     if (find(kReads, word) != nullptr) {
         return (word & kRegister) != 31;
     }
-    return stack && (find(kWrites, word) != nullptr || (word & ~kRegister) == kWriteDaif || Masks(word));
+    const bool invalidates = (word & ~kRegister) == kInvalidate && (word & kRegister) != 31;
+    return stack && (find(kWrites, word) != nullptr || (word & ~kRegister) == kWriteDaif || Masks(word) || invalidates);
 }
 
 unsigned make_stub(std::uint32_t word, std::uint64_t at, std::uint64_t site,
@@ -223,6 +242,8 @@ unsigned make_stub(std::uint32_t word, std::uint64_t at, std::uint64_t site,
         to.pop(a);
     } else if (const Masks masks(word); masks) {
         change_masks(to, masks);
+    } else if ((word & ~kRegister) == kInvalidate && t != 31) {
+        invalidate_line(to, t, a);
     } else {
         return 0;
     }

@@ -13,9 +13,17 @@
 #include <cstdint>
 #include <span>
 
+#include "kernel/api/abi.hpp"
+
 namespace twain::vmm {
 
 inline constexpr unsigned kStubWords = 16;  // no stub is longer
+
+// Immediate of SVC at virtual EL1, which the kernel leaves to the VMM: + n, IC IVAU, Xn.
+inline constexpr std::uint32_t kInvalidateLine = 0x74c0;
+static_assert(kInvalidateLine >= abi::kShadowTable1 + 32);
+// Behind the shared registers: a page of which IC IVAU need not be told (unexecuted.hpp).
+inline constexpr std::uint64_t kUnexecutedOffset = sizeof(abi::SharedRegisters);
 
 // The instruction that does the same where the guest's kernel is at EL0, or that traps if this one would do something else;
 // most instructions are themselves.

@@ -199,14 +199,17 @@ bool TextCopies::get(const abi::El1State& el1, Ipa page, Gva at, bool refresh, I
     return true;
 }
 
-void TextCopies::update_line(const abi::El1State& el1, Ipa at) {
+bool TextCopies::update_line(const abi::El1State& el1, Ipa at) {
+    bool any = false;
     const unsigned first = static_cast<unsigned>(at.value & 4095) / 4 & ~(kLineWords - 1);
     for (unsigned slot = slot_of(at.value >> 12); index_[slot] != 0; slot = (slot + 1) % kSlots) {
         if (copies_[index_[slot] - 1u].page == at.value >> 12) {
             copies_[index_[slot] - 1u].sum = 0;  // of a page that it may become again
             rewrite(el1, index_[slot] - 1u, first, first + kLineWords);
+            any = true;
         }
     }
+    return any;
 }
 
 void TextCopies::update_all(const abi::El1State& el1) {

@@ -31,8 +31,8 @@ public:
     // made or refreshed if need be. False: there is no more room; forget() first.
     bool get(const abi::El1State& el1, Ipa page, Gva at, bool refresh, Ipa& copy);
 
-    // The 64 bytes around an address have changed.
-    void update_line(const abi::El1State& el1, Ipa at);
+    // The 64 bytes around an address have changed. False: there is no copy of them.
+    bool update_line(const abi::El1State& el1, Ipa at);
     void update_all(const abi::El1State& el1);
     void forget();
 

@@ -13,6 +13,7 @@
 #include "vmm/shadow/cpu_interface.hpp"
 #include "vmm/shadow/tables.hpp"
 #include "vmm/shadow/text.hpp"
+#include "vmm/shadow/unexecuted.hpp"
 
 namespace twain::vmm {
 
@@ -28,10 +29,15 @@ template <Platform P>
 struct ShadowGuest {
     ShadowGuest(P& platform, const GuestMemory& memory, std::span<abi::VcpuPage* const> pages, const ShadowMap& map,
                 bool naive)
-        : tables(platform, pages), text(memory, map.text, map.text_at), shared_at(map.shared_at), naive(naive) {}
+        : tables(platform, pages),
+          text(memory, map.text, map.text_at),
+          unexecuted(pages),
+          shared_at(map.shared_at),
+          naive(naive) {}
     Lock<P> lock;  // for all but the last two
     ShadowTables<P> tables;
     TextCopies text;
+    Unexecuted unexecuted;
     bool rewrites = false;  // the guest kernel runs from copies: from when on its text is read-only
     const Ipa shared_at;
     const bool naive;  // it never does: every privileged instruction traps
@@ -66,6 +72,7 @@ public:
         Guard guard(guest.lock, platform, v.index);
         guest.tables.begin(v.index);
         guest.tables.forget_all(v.index);
+        guest.unexecuted.forget(v.index);
         if (v.index == 0) {
             guest.text.forget();
             guest.rewrites = false;

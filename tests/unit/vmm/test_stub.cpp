@@ -28,8 +28,11 @@ struct Processor {
     std::array<std::uint64_t, 64> stack{};
     unsigned sp = 48;  // words
     std::array<Shared, 2> shared{};
+    std::array<std::uint64_t, 2> unexecuted{};
     unsigned vcpu = 0;
-    bool asked = false;  // SVC kShadowUnmasked
+    bool asked = false;                        // SVC kShadowUnmasked
+    std::optional<std::uint32_t> told;         // SVC kInvalidateLine: the register
+    std::optional<std::uint64_t> invalidated;  // IC IVAU itself: the address
     std::uint64_t pc = 0;
 
     static std::uint64_t pointer(unsigned v) { return 0xffff'ffff'c000'0000 + v * 0x1'0000 + abi::kSharedOffset; }
@@ -39,6 +42,9 @@ struct Processor {
         for (unsigned v = 0; v < 2; ++v) {
             if (address - pointer(v) < sizeof(Shared)) {
                 return reinterpret_cast<char*>(&shared[v]) + (address - pointer(v));
+            }
+            if (address == pointer(v) + kUnexecutedOffset) {
+                return reinterpret_cast<char*>(&unexecuted[v]);
             }
         }
         FAIL("a stub uses address " << std::hex << address);
@@ -87,6 +93,14 @@ struct Processor {
             next = get(t) == 0 ? pc + 4 * bits(w, 23, 5) : next;
         } else if (w == (0xd400'0001 | abi::kShadowUnmasked << 5)) {
             asked = true;
+        } else if ((w & ~(31u << 5)) == (0xd400'0001 | kInvalidateLine << 5)) {
+            told = n;
+        } else if ((w & ~31u) == 0xd50b'7520) {
+            invalidated = get(t);
+        } else if ((w & 0xffe0'fc00) == 0xca00'0000) {
+            x[t] = x[n] ^ get(w >> 16 & 31);
+        } else if ((w & 0xffff'fc00) == 0xd34c'fc00) {
+            x[t] = x[n] >> 12;
         } else if ((w & 0xfc00'0000) == 0x1400'0000) {
             next = pc + sign_extend(w & 0x3ff'ffff, 26) * 4;
         } else {
@@ -223,6 +237,27 @@ TEST_CASE("stub: masks are set, cleared, read and written; an interrupt that wai
     }
 }
 
+TEST_CASE("stub: IC IVAU is told of, but for the page that has no copy, where it is done") {
+    std::mt19937_64 random(5);
+    CHECK_FALSE(has_stub(0xd50b'753f, true));  // of address 0
+    CHECK_FALSE(has_stub(0xd50b'7520, false));
+    for (unsigned t = 0; t < 31; ++t) {
+        REQUIRE(has_stub(0xd50b'7520 | t, true));
+        for (const std::uint64_t other :
+             {std::uint64_t{0}, std::uint64_t{4095}, std::uint64_t{4096}, std::uint64_t{1} << 63}) {
+            Processor p = random_processor(random);
+            p.unexecuted[0] = p.x[t] & ~std::uint64_t{4095};
+            p.x[t] = p.unexecuted[0] ^ other;
+            const Processor before = p;
+            Stub(0xd50b'7520 | t).run(p);
+            CHECK(p.told.has_value() == (other >= 4096));
+            CHECK(p.invalidated.has_value() == (other < 4096));
+            CHECK((p.told.value_or(t) == t && p.invalidated.value_or(before.x[t]) == before.x[t]));
+            CHECK((p.x == before.x && p.sp == before.sp && same(p.shared[0], before.shared[0])));
+        }
+    }
+}
+
 TEST_CASE("stub: whoever is moved to another vCPU in the middle does not touch the one that it was on") {
     std::mt19937_64 random(3);
     std::vector<std::uint32_t> words;
@@ -235,6 +270,7 @@ TEST_CASE("stub: whoever is moved to another vCPU in the middle does not touch t
         words.push_back(0xd503'40ff | masks << 8);
     }
     words.push_back(0xd51b'4225);
+    words.push_back(0xd50b'7525);
     for (const std::uint32_t word : words) {
         for (int move = 0; move < 12; ++move) {
             Processor p = random_processor(random);

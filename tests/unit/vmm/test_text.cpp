@@ -2,6 +2,9 @@
 // Copyright The Twain authors
 //
 // Copies of text: they follow the guest's memory, their branches lead to stubs and back, and they stay out of the way.
+#include <array>
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <set>
@@ -11,6 +14,7 @@
 
 #include "vmm/shadow/stub.hpp"
 #include "vmm/shadow/text.hpp"
+#include "vmm/shadow/unexecuted.hpp"
 
 namespace twain::vmm {
 namespace {
@@ -129,11 +133,11 @@ TEST_CASE("text: a line is brought up to date, and no other; all are by update_a
     g.text->update_line(g.el1, {kTextPage + 2 * 4096 + 64});
     CHECK(copy[15] == 0);
     CHECK(copy[16] == 0xd53b'd040);
-    g.text->update_line(g.el1, {kTextPage + 7 * 4096});  // no copy of that
+    CHECK_FALSE(g.text->update_line(g.el1, {kTextPage + 7 * 4096}));  // no copy of that
     g.text->update_all(g.el1);
     CHECK(copy[15] == 0xd53b'd040);
     g.put(2, 15, kNop);
-    g.text->update_line(g.el1, {kTextPage + 2 * 4096});
+    CHECK(g.text->update_line(g.el1, {kTextPage + 2 * 4096}));
     CHECK(copy[15] == kNop);
     g.put(2, 15, 0xd538'4100);  // as it was when all were updated
     g.text->update_all(g.el1);
@@ -227,6 +231,64 @@ TEST_CASE("text: who is interrupted with a pointer in hand takes it again") {
     CHECK(g.text->resume(stub + 4) == stub);
     CHECK(g.text->resume(stub + 8) == stub + 8);
     CHECK(g.text->resume(kText + 8) == kText + 8);
+}
+
+namespace {
+
+// Two vCPUs' state pages, each with its page of shared registers.
+struct Marks {
+    struct alignas(4096) Pages {
+        std::array<std::byte, 8192> bytes{};
+    };
+    std::vector<Pages> storage = std::vector<Pages>(2);
+    std::array<abi::VcpuPage*, 2> pages{reinterpret_cast<abi::VcpuPage*>(&storage[0]),
+                                        reinterpret_cast<abi::VcpuPage*>(&storage[1])};
+    Unexecuted unexecuted{pages};
+    static constexpr std::uint64_t kNone = ~std::uint64_t{0}, kAt = kText + 0x3000, kOther = kText + 0x5000,
+                                   kPage = kTextPage + 0x7000;
+
+    Marks() {
+        unexecuted.forget(0);
+        unexecuted.forget(1);
+        unexecuted.mark(0, {kAt + 64}, {kPage + 64});
+        unexecuted.mark(1, {kOther + 128}, {kPage + 0x1000});
+    }
+    std::uint64_t told(VcpuIndex v) const {
+        std::uint64_t word = 0;
+        std::memcpy(&word, storage[v].bytes.data() + 4096 + abi::kSharedOffset + kUnexecutedOffset, sizeof word);
+        return word;
+    }
+    std::array<std::uint64_t, 2> both() const { return {told(0), told(1)}; }
+};
+
+}  // namespace
+
+TEST_CASE("text: a vCPU need not tell of a page without a copy, until there is one") {
+    Marks m;
+    using Both = std::array<std::uint64_t, 2>;
+    CHECK(m.both() == Both{Marks::kAt, Marks::kOther});
+    m.unexecuted.executed({Marks::kPage + 0x2000});
+    CHECK(m.both() == Both{Marks::kAt, Marks::kOther});
+    m.unexecuted.executed({Marks::kPage});
+    CHECK(m.both() == Both{Marks::kNone, Marks::kOther});
+    m.unexecuted.mark(0, {Marks::kOther}, {Marks::kPage + 0x1000});
+    m.unexecuted.executed({Marks::kPage + 0x1fff});
+    CHECK(m.both() == Both{Marks::kNone, Marks::kNone});
+}
+
+TEST_CASE("text: what a vCPU need not tell of is forgotten with the translation") {
+    Marks m;
+    using Both = std::array<std::uint64_t, 2>;
+    m.unexecuted.translated({kText + (2 << 20)});
+    m.unexecuted.translated({kText - 1});
+    CHECK(m.both() == Both{Marks::kAt, Marks::kOther});
+    m.unexecuted.forget(1);
+    CHECK(m.both() == Both{Marks::kAt, Marks::kNone});
+    m.unexecuted.translated({kText + (2 << 20) - 4096});
+    CHECK(m.both() == Both{Marks::kNone, Marks::kNone});
+    m.unexecuted.mark(1, {kText}, {kTextPage});
+    m.unexecuted.forget_all();
+    CHECK(m.both() == Both{Marks::kNone, Marks::kNone});
 }
 
 TEST_CASE("text: when there is no more room it says so, and begins anew") {
