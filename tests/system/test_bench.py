@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEYS = set("""
     ipc_roundtrip ipc_roundtrip_6w signal signal_wake signal_pingpong map_4k unmap_4k fault_roundtrip irq_to_thread cap_copy
     cap_delete boot_to_root text_bytes bytes_thread bytes_endpoint bytes_slot bytes_vcpu vcpu_hypercall vcpu_mmio
-    vcpu_entry_exit vcpu_irq vcpu_fault world_switch guest_psci_version guest_idreg guest_gicd guest_gicr guest_eoi
+    vcpu_entry_exit vcpu_irq vcpu_call vcpu_abort vcpu_fault world_switch guest_psci_version guest_idreg guest_gicd guest_gicr guest_eoi
     guest_self_sgi guest_vtimer guest_timer_wfi_late guest_ipi_wfi guest_boot_exits guest_boot_exits_vmm""".split())
 
 

@@ -165,18 +165,18 @@ def native(guest, directory, cpu, deterministic=True):
 @contextmanager
 def system(guest, directory, cpu, el2, deterministic=True, cpus=1, naive=False):
     """The guest in a system of its own. naive: without EL2, every privileged instruction traps."""
-    config = directory / f"{guest.name}.toml"
+    with several([guest], directory, cpu, el2, deterministic, cpus, naive) as lines:
+        yield lines[0]
+
+
+@contextmanager
+def several(guests, directory, cpu, el2, deterministic=True, cpus=1, naive=False):
+    """Guests in one system; their lines, in that order."""
+    config = directory / f"{guests[0].name}.toml"
     directory.mkdir(parents=True, exist_ok=True)
     config.write_text(f"""schema = 1
 board  = "qemu-virt"
-[guest.{guest.name}]
-image   = "debian"
-initrd  = "{os.path.relpath(guest.initrd, directory)}"
-cmdline = "{guest.cmdline}"
-ram     = "{MEMORY}M"
-vcpus   = {guest.vcpus}
-console = "serial"
-[server.serial]
+{"".join(_section(guest, directory) for guest in guests)}[server.serial]
 uses = ["uart"]
 [driver.uart]
 device = "pl011"
@@ -186,7 +186,19 @@ device = "pl011"
     command = qemu.command(built.image, cpus=cpus, memory=f"{built.info.ram >> 20}M", cpu=cpu, deterministic=deterministic,
                            el2=el2, extra=["-append", "shadow=naive"] if naive else [])
     with _running(command, directory / ("el2" if el2 else "el1"), [g.name for g in built.info.guests], built.info.labels) as machine:
-        yield Line(Session(machine), guest.name)
+        session = Session(machine)
+        yield [Line(session, guest.name) for guest in guests]
+
+
+def _section(guest, directory):
+    return f"""[guest.{guest.name}]
+image   = "debian"
+initrd  = "{os.path.relpath(guest.initrd, directory)}"
+cmdline = "{guest.cmdline}"
+ram     = "{MEMORY}M"
+vcpus   = {guest.vcpus}
+console = "serial"
+"""
 
 
 @contextmanager

@@ -60,6 +60,16 @@ bench_guest_begin:
     subs    x19, x19, #1
     b.ne    1b
 
+    // A load from where a device would be, to a monitor that only steps over it.
+    movz    x9, #0x6000, lsl #16
+    hint    #(66 + 17)
+    mov     x19, #SAMPLES
+1:  hint    #64
+    ldr     w1, [x9]
+    hint    #65
+    subs    x19, x19, #1
+    b.ne    1b
+
     hvc     #0
 bench_guest_end:
     .section .note.GNU-stack, "", %progbits

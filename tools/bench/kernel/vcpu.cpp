@@ -9,7 +9,7 @@ namespace twain::bench {
 
 namespace {
 
-constexpr std::uint64_t kGuestRam = 0x4000'0000, kHole = 0x5000'0000, kClock = 0x0901'0000;
+constexpr std::uint64_t kGuestRam = 0x4000'0000, kHole = 0x5000'0000, kDevice = 0x6000'0000, kClock = 0x0901'0000;
 constexpr std::uint32_t kClockIntid = 34;
 constexpr std::uint64_t kHvc = 0x16, kDataAbort = 0x24;
 constexpr sys::Rights kAll = abi::rights::mem_read | abi::rights::mem_write | abi::rights::mem_exec;
@@ -52,6 +52,10 @@ void measure_vcpu() {
         const std::uint64_t ec = page.esr >> 26;
         if (ec == kDataAbort && page.ipa == kHole) {
             need(space.map(ram, 0, kHole, kPage, kAll, filled), "fill");
+            continue;
+        }
+        if (ec == kDataAbort && page.ipa == kDevice) {
+            page.pc += 4;
             continue;
         }
         if (ec != kHvc) fail("the guest has gone astray");

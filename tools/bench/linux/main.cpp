@@ -288,6 +288,18 @@ Ticks compress(unsigned count) {
     return run_program(count, {"/bin/busybox", "sh", "-c", "busybox gzip -c /tmp/big >/dev/null"});
 }
 
+// Lines on the console, a hundred an operation, until the last character has left the UART.
+Ticks console_lines(unsigned count) {
+    constexpr unsigned kLines = 100;
+    constexpr char kLine[] = "a line of sixty-four characters, as many as a kernel message has\n";
+    return repeat(count, [&] {
+        for (unsigned i = 0; i < kLines; ++i) {
+            need(write(STDOUT_FILENO, kLine, sizeof kLine - 1), "write");
+        }
+        need(tcdrain(STDOUT_FILENO), "tcdrain");
+    });
+}
+
 // What the operations work on; text that compresses like text: words from a generator.
 Ticks make_files(unsigned) {
     FILE* file = std::fopen(kFile, "w");
@@ -322,7 +334,7 @@ constexpr std::array kOperations{
     Operation{"signal", take_signal},  Operation{"page", touch_page},       Operation{"mmap", map_pages},
     Operation{"fork_exit", fork_exit}, Operation{"fork_exec", fork_exec},   Operation{"sh_c", shell},
     Operation{"select", select_100},   Operation{"switch", switch_context}, Operation{"sha256", sha256},
-    Operation{"gzip", compress},       Operation{"files", make_files},
+    Operation{"gzip", compress},       Operation{"lines", console_lines},   Operation{"files", make_files},
 };
 
 // ---------------------------------------------------------------------------------------------- the first process

@@ -36,6 +36,8 @@ VCPU = (
     Measure("vcpu_entry_exit", "exit that the kernel handles itself (first use of FP registers after its monitor ran)", 100,
             series=12, part="all"),
     Measure("vcpu_irq", "interrupt that is not the guest's, guest running", 200, series=13, part="all"),
+    Measure("vcpu_call", "hypercall to a monitor process that does nothing, and back", 500, series=15, part="all"),
+    Measure("vcpu_abort", "stage-2 abort to a monitor process that steps over the instruction, and back", 500, series=17, part="all"),
     Measure("vcpu_fault", "fault that fills a second-stage entry, by a monitor process", 300, series=14, part="all"),
 )
 CORES = 4
