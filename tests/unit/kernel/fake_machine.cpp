@@ -177,6 +177,10 @@ void deactivate_irq(u32) { ++machine_state.deactivated; }
 Phys virtual_interface() { return {0x0804'0000}; }
 
 void uart_write(const char* text, u64 bytes) {
+    if (auto work = std::move(machine_state.while_writing)) {
+        machine_state.while_writing = nullptr;
+        work();
+    }
     if (machine_state.uart_owned) machine_state.uart.append(text, bytes);
 }
 void uart_enable(bool own) { machine_state.uart_owned = own; }

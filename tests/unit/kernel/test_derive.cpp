@@ -474,4 +474,30 @@ TEST_CASE("a capability space whose removal was interrupted by a revocation is r
     REQUIRE_FALSE(w.at(51).has_children());
 }
 
+TEST_CASE("a pool that is used up refuses, whatever is made, and has lost nothing") {
+    World world;
+    REQUIRE(world.invoke(kRam, mem::split, world.at(kRam).badge() - 8 * kPage, 40).ok());
+    REQUIRE(world.invoke(40, mem::make_pool, 41).ok());
+    REQUIRE(world.create(Type::cspace, 42, 0, 0, 41).ok());
+    Pool& pool = world.object<Pool>(41);
+    u64 slot = 50;
+    for (const Type type : {Type::endpoint, Type::thread, Type::cspace, Type::reply, Type::notification}) {
+        Answer answer;
+        while ((answer = world.create(type, slot, 0, 0, 41)).ok()) ++slot;
+        REQUIRE(answer.error() == Error::no_memory);
+        REQUIRE((world.root->cspace->find(slot) == nullptr || world.at(slot).empty()));
+    }
+    while (world.create(Type::notification, slot, 0, 0, 41).ok()) ++slot;
+    const u64 free = pool.free_bytes();
+    // A slot of the capability space lies in the pool, too.
+    REQUIRE(world.invoke(42, cs::copy, 5, kP, rights::all).error() == Error::no_memory);
+    REQUIRE(world.invoke(kC, abi::cspace::copy, slot, 41, rights::all).ok());
+    REQUIRE(world.invoke(abi::kRootSystem, abi::system::make_sched, 41, slot + 1, 1, 2, 5).error() == Error::no_memory);
+    REQUIRE(pool.free_bytes() == free);
+    world.check();
+    REQUIRE(world.invoke(kC, cs::remove, 50).ok());
+    REQUIRE(world.create(Type::endpoint, 50, 0, 0, 41).ok());
+    world.check();
+}
+
 }  // namespace twain::kernel::test

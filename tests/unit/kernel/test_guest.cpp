@@ -3,7 +3,6 @@
 //
 // vCPUs on two cores: whose registers a core holds, who may run what, and what happens while a thread waits for another core.
 #include <catch2/catch.hpp>
-#include <memory>
 
 #include "world.hpp"
 
@@ -49,19 +48,6 @@ struct Guests : World {
     Thread* there;
     u64 here_slot, there_slot;
 };
-
-// Core 0 holds the structure lock; the next time that another core waits for it, core 0 does `work` and lets it go.
-template <typename Work>
-void hold_lock_until(Work work) {
-    auto lock = std::make_shared<std::unique_ptr<StructureLock>>();
-    fake::on(0, [&] { *lock = std::make_unique<StructureLock>(); });
-    fake::state().while_waiting = [lock, work] {
-        fake::on(0, [&] {
-            work();
-            lock->reset();
-        });
-    };
-}
 
 void take_away(Slot& slot) {
     while (!revoke(slot, true)) {
@@ -256,6 +242,95 @@ TEST_CASE("a signal for a thread that runs a guest waits until it is back, howev
     w.leave(*w.there);
     w.call(*w.there, Sys::wait, {kNote, abi::kPoll});
     REQUIRE(w.answer(*w.there).x[2] == 1);
+    w.check();
+}
+
+TEST_CASE("whoever cannot have a vCPU is told so, wherever its registers are, and leaves no trace") {
+    for (int what = 0; what < 4; ++what) {
+        for (const bool remote : {false, true}) {
+            Guests w;
+            Vcpu& vcpu = w.object<Vcpu>(kVcpu);
+            const auto fast = [&](Thread& thread) {  // as fastpath.S
+                w.run(thread);
+                thread.frame.x[0] = kVcpu;
+                fake::on(thread.core, [&] { run_vcpu(w.cpu(thread.core), vcpu); });
+                w.go_on(thread.core);
+            };
+            Thread& thread = remote ? *w.there : *w.here;
+            if (remote) {
+                w.call(*w.here, Sys::vcpu_run, {kVcpu});
+                w.leave(*w.here);
+                REQUIRE(vcpu.live == 0);
+            }
+            Thread* const runner = what == 1 ? w.root : nullptr;
+            if (what == 0) vcpu.held = true;      // another core is about to take it away,
+            if (what == 1) vcpu.runner = runner;  // runs it,
+            if (what == 2) take_away(w.at(kPageSlot));
+            if (what == 3) take_away(w.at(kSpace));
+            for (const bool directly : {true, false}) {
+                INFO("case " << what << ", remote " << remote << ", directly " << directly);
+                if (directly) {
+                    fast(thread);
+                } else {
+                    w.call(thread, Sys::vcpu_run, {kVcpu});
+                }
+                REQUIRE(w.answer(thread).error() == Error::busy);
+                REQUIRE_FALSE(thread.vcpu);
+                REQUIRE(thread.runnable());
+                REQUIRE(vcpu.runner == runner);
+            }
+            vcpu.runner = nullptr;
+            vcpu.held = false;
+            w.check();
+        }
+    }
+}
+
+TEST_CASE("a timer that wakes somebody more urgent takes the processor from a guest at once") {
+    Guests w;
+    Thread& urgent = w.thread(1, 20);
+    w.settle();
+    const Ticks deadline = fake::state().clock + 1000;
+    w.call(urgent, Sys::wait, {kNote, abi::kForever});
+    w.call(*w.there, Sys::vcpu_run, {kVcpu});
+    REQUIRE(w.cpu(1).guest_mode != 0);
+    fake::on(1, [&] {
+        Notification& note = w.object<Notification>(kNote);
+        signal(w.cpu(1), note, 1);  // as an interrupt does
+    });
+    REQUIRE(w.cpu(1).current == &urgent);
+    REQUIRE(w.cpu(1).guest_mode == 0);
+    REQUIRE(w.there->state == State::guest);
+    REQUIRE(w.there->linked());
+    w.go_on(1);
+    w.call(urgent, Sys::wait, {kNote, deadline});
+    REQUIRE(w.cpu(1).current == w.there);
+    REQUIRE(w.cpu(1).guest_mode != 0);
+    w.check();
+}
+
+TEST_CASE("a notification that goes leaves its thread asleep in the guest") {
+    Guests w;
+    REQUIRE(w.invoke(w.there_slot, abi::thread::stop).ok());
+    REQUIRE(w.invoke(w.there_slot, abi::thread::configure, 0, 0, 0, 0, kNote).ok());
+    REQUIRE(w.invoke(w.there_slot, abi::thread::start, 1, 2).ok());
+    w.settle();
+    w.call(*w.there, Sys::vcpu_run, {kVcpu});
+    Vcpu& vcpu = w.object<Vcpu>(kVcpu);
+    fake::on(1, [&] {
+        vcpu.sleeping = true;
+        w.there->state = State::waiting;
+        leave_current(w.cpu(1));
+    });
+    w.go_on(1);
+    REQUIRE(w.invoke(kC, abi::cspace::remove, kNote).ok());
+    w.settle();
+    REQUIRE(vcpu.sleeping);
+    REQUIRE(w.there->vcpu == &vcpu);
+    REQUIRE_FALSE(w.there->note);
+    REQUIRE(w.invoke(kVcpu, abi::vcpu::kick, abi::vcpu::kKickLook).ok());
+    w.settle();
+    REQUIRE(w.there->state == State::guest);
     w.check();
 }
 

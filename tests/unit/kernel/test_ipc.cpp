@@ -487,4 +487,21 @@ TEST_CASE("random calls, replies, stops and removals leave every thread in exact
     REQUIRE(free() == free_before);
 }
 
+TEST_CASE("a capability that cannot be passed on, or is nowhere, does not travel; the message does") {
+    Pair w;
+    REQUIRE(w.invoke(w.next_slot - 4, abi::thread::receive, 80).ok());
+    REQUIRE(w.invoke(abi::kRootRam, abi::memory::derive, 0, kPage, 70, rights::all).ok());
+    REQUIRE(w.invoke(abi::kRootSpace, abi::space::map, 70, 0, 0x100000, kPage, rights::mem_read, 71).ok());
+    w.serve();
+    for (const u64 slot : {u64{71}, u64{8191}, ~u64{0}}) {  // a mapping belongs to its space; the others are nothing
+        w.call(*w.client, Sys::call, {kE, abi::kTagCap | 1, 0, 0, 0, 0, 0, slot});
+        REQUIRE(w.answer(*w.server).x[1] == 1);
+        REQUIRE(w.answer(*w.server).x[7] == 0);
+        REQUIRE((w.root->cspace->find(80) == nullptr || w.at(80).empty()));
+        w.call(*w.server, Sys::reply_wait, {kE, 2});
+        REQUIRE(w.answer(*w.client).x[1] == 2);
+    }
+    w.check();
+}
+
 }  // namespace twain::kernel::test

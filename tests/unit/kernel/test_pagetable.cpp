@@ -165,4 +165,16 @@ TEST_CASE_METHOD(Fixture, "a page table is a map from pages to pages") {
     REQUIRE(pool->free_bytes() == free);
 }
 
+TEST_CASE_METHOD(Fixture,
+                 "what is looked up: pages as if they were mapped alone, and nothing beyond the tables' reach") {
+    REQUIRE(map(kMega2, kMega2, kMega2) == Error::none);
+    u64 size = 0;
+    const u64 entry = tables.find({kMega2 + 5 * kPage}, size);
+    REQUIRE((entry & 0x0000'ffff'ffff'f000) == kMega2 + 5 * kPage);
+    REQUIRE(size == kMega2);
+    REQUIRE(tables.find({0}, size) == 0);
+    REQUIRE(tables.find({u64{1} << 39 | kMega2}, size) == 0);  // not the address that the lower bits name
+    REQUIRE(tables.find({~u64{0}}, size) == 0);
+}
+
 }  // namespace twain::kernel

@@ -4,8 +4,8 @@
 // What other cores do while one of them waits: the interleavings that a test on a real machine meets once a year.
 #include <catch2/catch.hpp>
 #include <functional>
-#include <memory>
 
+#include "kernel/core/log.hpp"
 #include "world.hpp"
 
 namespace twain::kernel::test {
@@ -15,19 +15,6 @@ using abi::Sys;
 namespace {
 
 constexpr u64 kE = 40, kC = abi::kRootCSpace;
-
-// Core 0 holds the structure lock; the next time that another core waits for it, core 0 does `work` and lets it go.
-template <typename Work>
-void hold_lock_until(Work work) {
-    auto lock = std::make_shared<std::unique_ptr<StructureLock>>();
-    fake::on(0, [&] { *lock = std::make_unique<StructureLock>(); });
-    fake::state().while_waiting = [lock, work] {
-        fake::on(0, [&] {
-            work();
-            lock->reset();
-        });
-    };
-}
 
 }  // namespace
 
@@ -115,7 +102,7 @@ TEST_CASE("a signal meets a waiter that is being stopped or removed") {
 }
 
 TEST_CASE("a thread is stopped while it waits for the structure lock") {
-    for (int what = 0; what < 3; ++what) {
+    for (int what = 0; what < 4; ++what) {
         World w(2);
         w.endpoint(kE, 1);
         w.endpoint(41, 1);
@@ -127,7 +114,7 @@ TEST_CASE("a thread is stopped while it waits for the structure lock") {
         REQUIRE(w.invoke(receiver_slot, abi::thread::receive, 80).ok());
         w.settle();
         if (what == 1) w.call(receiver, Sys::reply_wait, {kE});
-        if (what == 2) {
+        if (what >= 2) {
             w.call(receiver, Sys::call, {kE, abi::kTagCap | 1, 0, 0, 0, 0, 0, 41});
             w.settle();
         }
@@ -136,6 +123,7 @@ TEST_CASE("a thread is stopped while it waits for the structure lock") {
             w.call(thread, Sys::invoke, {abi::kRootPool, abi::pool::create, static_cast<u64>(Type::endpoint), 300});
         if (what == 1) w.call(thread, Sys::call, {kE, abi::kTagCap | 1, 0, 0, 0, 0, 0, 41});
         if (what == 2) w.call(thread, Sys::reply_wait, {kE});
+        if (what == 3) w.call(thread, Sys::wait, {kE, abi::kForever});
         w.settle();
         REQUIRE(thread.state == State::stopped);
         REQUIRE(w.cpu(1).current != &thread);
@@ -162,6 +150,20 @@ TEST_CASE("the capability that a call waits with is removed meanwhile") {
     });
     w.call(thread, Sys::invoke, {kC, abi::cspace::copy, 50, 41, rights::all});
     REQUIRE(w.answer(thread).error() == Error::bad_slot);
+    for (const Sys number : {Sys::wait, Sys::reply_wait}) {
+        w.endpoint(kE, 1);
+        w.endpoint(41, 1);
+        Thread& caller = w.thread(1);
+        w.settle();
+        w.call(caller, Sys::call, {kE, abi::kTagCap | 1, 0, 0, 0, 0, 0, 41});  // waits, with a capability
+        hold_lock_until([&] {
+            while (!revoke(w.at(kE), true)) {
+            }
+        });
+        w.call(thread, number, {kE, number == Sys::wait ? abi::kForever : 0});
+        REQUIRE(w.answer(thread).error() == Error::bad_slot);
+        REQUIRE(w.invoke(kC, abi::cspace::remove, 41).ok());
+    }
     w.check();
 }
 
@@ -259,6 +261,99 @@ TEST_CASE("a long call pauses for a core that waits for the structure lock") {
     fake::on(1, [] { const StructureLock lock; });
     REQUIRE(alone);
     REQUIRE(wanted);
+}
+
+TEST_CASE("a core that panics writes, though another never lets the log go, and a third waits for it") {
+    World w(3);
+    fake::state().while_writing = [&] {  // core 0 is in the middle of a line, and stays there
+        fake::state().while_waiting = [&] {
+            unsigned turns = 0;
+            std::function<void()> deaf = [&] {
+                ++turns;
+                fake::state().while_waiting = deaf;
+            };
+            fake::state().while_waiting = deaf;
+            fake::on(2, [] { log_seize(); });
+            REQUIRE(turns == kPatience);
+            fake::state().while_waiting = nullptr;
+            fake::on(2, [] { log("panic\n"); });
+        };
+        fake::on(1, [] { log("third\n"); });
+    };
+    log("first\n");
+    REQUIRE(fake::state().uart == "panic\nthird\nfirst\n");
+    unsigned turns = 0;
+    fake::state().while_waiting = [&] { ++turns; };
+    log_seize();  // nobody holds it
+    REQUIRE(turns == 0);
+    fake::state().while_waiting = nullptr;
+}
+
+TEST_CASE("a core that is not there is not waited for") {
+    World w(3);
+    w.cpu(2).online = false;
+    bool ran = false;
+    run_on(2, [&] { ran = true; });
+    REQUIRE_FALSE(ran);
+    const u64 interrupts = fake::state().interrupts;
+    synchronize();
+    pass_all_cores();
+    REQUIRE(fake::state().interrupts - interrupts == 2);  // both times of core 1
+    REQUIRE_FALSE(fake::state().interrupted[2]);
+}
+
+TEST_CASE("a core that waits in the kernel lets others pass, and does what it is asked to do there") {
+    World w(2);
+    fake::state().while_waiting = [] {
+        fake::state().while_waiting = [] {};  // what core 1 waits for may take longer
+        fake::on(1, [] { wait_in_kernel(); });
+    };
+    pass_all_cores();
+    REQUIRE_FALSE(w.cpu(1).passing);
+    REQUIRE(w.cpu(1).online);
+    fake::state().mail_while_waiting = true;
+    synchronize();
+    REQUIRE(w.cpu(1).request == nullptr);
+}
+
+TEST_CASE("who calls a server that is being stopped is told so") {
+    World w(2);
+    w.endpoint(kE, 1);
+    Thread& server = w.thread(1);
+    const u64 slot = w.next_slot - 2;
+    Thread& client = w.thread(1);
+    w.settle();
+    w.call(server, Sys::reply_wait, {kE});
+    fake::state().while_waiting = [&] {  // core 1 has not looked at what it is asked yet
+        w.call(client, Sys::call, {kE, 1});
+        REQUIRE(server.state == State::stopped);
+    };
+    REQUIRE(w.invoke(slot, abi::thread::stop).ok());
+    w.settle();
+    REQUIRE(server.state == State::stopped);
+    REQUIRE(w.answer(client).error() == Error::cancelled);
+    w.check();
+}
+
+TEST_CASE("an endpoint that goes takes along the calls that are on their way to it, and no others") {
+    World w(2);
+    w.endpoint(kE, 1);
+    w.endpoint(41, 1);
+    Thread& server = w.thread(1);
+    Thread& lost = w.thread(0);
+    Thread& client = w.thread(0);
+    w.settle();
+    w.call(server, Sys::reply_wait, {41});
+    w.call(lost, Sys::call, {kE, 1});
+    w.call(client, Sys::call, {41, 2});  // both are in core 1's mailbox
+    REQUIRE(w.invoke(kC, abi::cspace::remove, kE).ok());
+    REQUIRE(w.answer(lost).error() == Error::cancelled);
+    w.settle();
+    REQUIRE(w.answer(server).x[1] == 2);
+    w.call(server, Sys::reply_wait, {41, 3});
+    w.settle();
+    REQUIRE(w.answer(client).x[1] == 3);
+    w.check();
 }
 
 }  // namespace twain::kernel::test

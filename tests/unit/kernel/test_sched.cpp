@@ -330,4 +330,74 @@ TEST_CASE("an idle core uses nobody's budget") {
     REQUIRE(w.cpu().sched == nullptr);
 }
 
+TEST_CASE("a piece that comes back does not end a debt that is larger") {
+    World w;
+    Thread& limited = w.thread(0, 9, 1000, 10'000, true);
+    Thread& other = w.thread(0, 5);
+    w.notification(91);
+    park_root(w);
+    w.pass(400);
+    w.call(limited, Sys::wait, {91, abi::kForever});
+    w.pass(4'600);
+    w.call(other, Sys::signal, {91});
+    fake::state().clock += 2'500;  // the core takes notice late
+    w.pass(0);
+    REQUIRE(w.cpu().current == &other);
+    w.pass(2'500);  // the first 400
+    REQUIRE(w.cpu().current == &other);
+    REQUIRE(limited.sched->exhausted);
+    w.check();
+    w.pass(4'999);
+    REQUIRE(w.cpu().current == &other);
+    w.pass(1);
+    REQUIRE(w.cpu().current == &limited);  // the rest
+    REQUIRE(limited.sched->budget.left() == 1000);
+    w.check();
+}
+
+TEST_CASE("a hard limit that ends two servers away leaves the one in the middle its own time") {
+    World w;
+    w.endpoint(40);
+    w.endpoint(41);
+    Thread& inner = w.thread(0, 5);
+    Thread& outer = w.thread(0, 6);
+    Thread& client = w.thread(0, 9, 1000, 100'000, true);
+    park_root(w);
+    w.call(inner, Sys::reply_wait, {41});
+    w.call(outer, Sys::reply_wait, {40});
+    w.call(client, Sys::call, {40, 1});
+    w.call(outer, Sys::call, {41, 2});
+    REQUIRE(inner.active == client.sched);
+    w.pass(1000);
+    REQUIRE(inner.active == inner.sched);
+    w.check();
+    w.call(inner, Sys::reply_wait, {41, 3});
+    REQUIRE(w.answer(outer).x[1] == 3);
+    REQUIRE(outer.active == outer.sched);  // and not what stands still until the client's next period
+    REQUIRE(w.cpu().current == &outer);
+    w.check();
+    w.call(outer, Sys::reply_wait, {40, 4});
+    REQUIRE(client.active == client.sched);
+    REQUIRE_FALSE(client.linked());
+    w.pass(100'000);
+    REQUIRE(w.cpu().current == &client);
+    w.check();
+}
+
+TEST_CASE("a signal for a thread whose budget is used up makes it go on in the background") {
+    World w;
+    w.notification(91);
+    Thread& limited = w.thread(0, 9, 1000, 100'000, false);
+    Thread& other = w.thread(0, 5);
+    park_root(w);
+    w.pass(1000);
+    REQUIRE(w.cpu().current == &other);
+    w.call(limited, Sys::wait, {91, abi::kForever});
+    w.call(other, Sys::signal, {91});
+    REQUIRE(limited.linked());
+    REQUIRE(limited.active->level() == 0);
+    REQUIRE(w.cpu().current == &other);
+    w.check();
+}
+
 }  // namespace twain::kernel::test

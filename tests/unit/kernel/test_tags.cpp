@@ -129,4 +129,23 @@ TEST_CASE("the numbers of what came and went are given out again") {
     REQUIRE(flushes <= 1000 / (kTags - 3));
 }
 
+TEST_CASE("a tag that has no number of its own takes none from others, and one that is current stays") {
+    fake::reset(1, 1 << 20);
+    Spaces spaces;
+    spaces.tags.forget(spaces.tag[0]);  // has never had one
+    spaces.use(0, 1);
+    const u64 word = spaces.tag[1].word();
+    REQUIRE(spaces.tags.renew(spaces.tag[1], Spaces::table(1)) == word);  // another core has been faster
+    const u64 number = spaces.tag[1].number();
+    unsigned heir = 2;  // in another generation
+    while (spaces.use(0, heir), spaces.tag[heir].number() != number) ++heir;
+    REQUIRE((spaces.tag[1].word() & Tag::kStale) != 0);
+    spaces.tags.forget(spaces.tag[1]);
+    for (unsigned step = 0; step < 3 * kTags; ++step) {
+        const unsigned other = heir + 1 + step % (kSpaces - heir - 1);
+        spaces.use(0, other);
+        if ((spaces.tag[heir].word() & Tag::kStale) == 0) REQUIRE(spaces.tag[other].number() != number);
+    }
+}
+
 }  // namespace twain::kernel

@@ -194,4 +194,11 @@ TEST_CASE("the log keeps the last 16 KiB and says where it goes on") {
     REQUIRE(log_read(old.next, text, sizeof text).bytes == 32);
 }
 
+TEST_CASE("what is no hole in a format is text, and so is a hole for which there is nothing") {
+    World w;
+    log("{ } {x {} }{", 5);
+    log("{}{}", "one");
+    REQUIRE(fake::state().uart == "{ } {x 5 }{one{}");
+}
+
 }  // namespace twain::kernel::test

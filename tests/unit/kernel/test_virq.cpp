@@ -183,6 +183,7 @@ TEST_CASE_METHOD(Fixture, "the more urgent displace the less urgent; those wait 
 TEST_CASE_METHOD(Fixture, "the timer's interrupt is bound to the physical one") {
     plan.raise_timer();
     REQUIRE(plan.timer_in_flight());
+    REQUIRE(plan.any_waiting());
     (void)plan.fill(lists, 0x20);
     const int at = lists.find(27);
     REQUIRE(at >= 0);
@@ -285,6 +286,35 @@ TEST_CASE("no posted interrupt is lost, doubled or reordered against priority") 
         }
     }
     for (const auto& [entry, waits] : posted) REQUIRE_FALSE(waits);
+}
+
+TEST_CASE_METHOD(Fixture, "the picture tells pending from active, both of one, and leaves the timer out") {
+    for (unsigned i = 0; i < 3; ++i) plan.post(lists, i, word(40 + i, 0x10 * (i + 1)));
+    plan.raise_timer();
+    REQUIRE(plan.any_waiting());
+    REQUIRE(plan.wakes(lists));
+    (void)plan.fill(lists, 0xf0);
+    REQUIRE(plan.timer_in_flight());
+    REQUIRE(lists.take() == lists.find(40));
+    REQUIRE(lists.take() == lists.find(41));
+    plan.post(lists, 1, word(41, 0x20));
+    plan.post(lists, 9, word(50, 0x20));  // waits: the registers are full
+    u64 pending = 0, active = 0;
+    plan.picture(lists, pending, active);
+    REQUIRE(active == 0b011);
+    REQUIRE(pending == (0b110 | u64{1} << 9));
+}
+
+TEST_CASE_METHOD(Fixture, "an interrupt that is over and comes again before anybody has looked is not lost") {
+    plan.post(lists, 5, word(40, 0x10));
+    (void)plan.fill(lists, 0xff);
+    lists.end(lists.take());
+    plan.post(lists, 5, word(40, 0x10));
+    REQUIRE(plan.any_waiting());
+    (void)plan.fill(lists, 0xff);
+    lists.end(lists.take());
+    plan.collect(lists);
+    REQUIRE(plan.take_retired() == u64{1} << 5);
 }
 
 }  // namespace twain::kernel

@@ -84,4 +84,17 @@ private:
     void resolve(CpuId core);
 };
 
+// Core 0 holds the structure lock; the next time that another core waits for it, core 0 does `work` and lets it go.
+template <typename Work>
+void hold_lock_until(Work work) {
+    auto lock = std::make_shared<std::unique_ptr<StructureLock>>();
+    fake::on(0, [&] { *lock = std::make_unique<StructureLock>(); });
+    fake::state().while_waiting = [lock, work] {
+        fake::on(0, [&] {
+            work();
+            lock->reset();
+        });
+    };
+}
+
 }  // namespace twain::kernel::test
