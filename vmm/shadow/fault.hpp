@@ -43,6 +43,7 @@ public:
         const Gva at{c_.eager};
         c_.eager = ShadowVcpu<P>::kNowhere;
         Guard guard(c_.guest.lock, c_.platform, c_.v.index);
+        c_.guest.flushed.filling();
         const Translation t = translate(page_.el1, c_.machine.memory(), at);
         if (c_.at_el0() && t.fault == 0 && t.user && in_ram(t.at)) {
             c_.v.meter.because(Cause::filled);
@@ -66,12 +67,19 @@ private:
             fault = 0;
             return Resolved::filled;
         }
+        const bool lower = !bit(at.value, 55);
+        if (lower) {
+            c_.guest.flushed.filling();
+        }
         const Translation t = translate(page_.el1, c_.machine.memory(), at);
         fault = t.fault;
         if (fault == 0 && forbidden(t, write, execute)) {
             fault = kFaultPermission + t.level;
         }
         if (fault != 0) {
+            if (lower && write && fault >= kFaultAccess) {
+                forget_before_copy(at);
+            }
             return Resolved::guest;
         }
         if (Ipa stubs;
@@ -84,6 +92,12 @@ private:
         }
         fault = fill(t, at, execute);
         return Resolved::filled;
+    }
+
+    void forget_before_copy(Gva at) {
+        const std::uint64_t asid = c_.guest.tables.asid(page_.el1);
+        c_.guest.tables.forget_page(c_.v.index, at, asid, false);
+        c_.guest.flushed.add(c_.v.index, at, asid);
     }
 
     bool forbidden(const Translation& t, bool write, bool execute) const {

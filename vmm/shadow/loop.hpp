@@ -155,6 +155,10 @@ private:
                 maintenance_.invalidate_line({c_.get_register(what & 31)});
                 return;
             }
+            if (kind == kFlushPage) {
+                maintenance_.flush_translations(5, c_.get_register(what & 31));
+                return;
+            }
         }
         inject_synchronous(page_, page_.esr);
     }

@@ -52,7 +52,6 @@ public:
         }
     }
 
-private:
     void flush_translations(unsigned op2, std::uint64_t value) {
         c_.v.meter.because(Cause::tlbi);
         c_.forget_fetch();
@@ -75,6 +74,7 @@ private:
         }
     }
 
+private:
     // AT S1E1R, S1E1W, S1E0R, S1E0W; PAR_EL1: Arm ARM D17.2.101
     void translate_address(Sysreg r, std::uint64_t at) {
         abi::El1State& el1 = c_.page.el1;

@@ -16,7 +16,7 @@ using Word = std::uint32_t;
 constexpr Word kRegister = 31;  // the field Rt
 constexpr Word kEret = 0xd69f'03e0, kNop = 0xd503'201f;
 constexpr Word kReadDaif = 0xd53b'4220, kWriteDaif = 0xd51b'4220;
-constexpr Word kInvalidate = 0xd50b'7520;
+constexpr Word kInvalidate = 0xd50b'7520, kFlush = 0xd508'83a0;
 constexpr Word kWriteTable0 = 0xd518'2000, kWriteTable1 = 0xd518'2020;
 
 constexpr Word service_call(Word immediate) { return 0xd400'0001u | immediate << 5; }
@@ -113,12 +113,9 @@ public:
         put(0xd53b'd060 | pointer);
         put((all ? 0x7900'0000u : 0x3900'0000u) | pointer << 5 | from);
     }
-    // Skips `words` behind this one if two addresses are in the same page; the second is lost.
-    void skip_if_same_page(Word a, Word b, unsigned words) {
-        put(0xca00'0000 | a << 16 | b << 5 | b);  // EOR
-        put(0xd34c'fc00 | b << 5 | b);            // LSR #12
-        put(0xb400'0000 | (words + 1) << 5 | b);  // CBZ
-    }
+    void differ(Word a, Word b) { put(0xca00'0000 | a << 16 | b << 5 | b); }  // EOR b, b, a
+    void to_page(Word a) { put(0xd34c'fc00 | a << 5 | a); }                   // LSR #12
+    void skip_if_zero(Word a, unsigned words) { put(0xb400'0000 | (words + 1) << 5 | a); }
     void only_masks(Word r) { put(0x927a'0c00 | r << 5 | r); }  // AND #0x3c0
     void set_bits(Word r, Word masks) { put(0xb240'0000 | run(masks, false) | r << 5 | r); }
     void clear_bits(Word r, Word masks) { put(0x9240'0000 | run(masks, true) | r << 5 | r); }
@@ -127,7 +124,7 @@ public:
     // An interrupt that was masked until now is asked for; four words.
     void look_for_interrupt(Word a) {
         load(a, a, offsetof(abi::SharedRegisters, pending));
-        put(0xb400'0000 | 2 << 5 | a);  // CBZ over
+        skip_if_zero(a, 1);
         put(service_call(abi::kShadowUnmasked));
     }
     void skip(unsigned words) { put(0x1400'0000 | (words + 1)); }
@@ -183,10 +180,21 @@ void change_masks(Assembler& to, const Masks& masks) {
 void invalidate_line(Assembler& to, Word t, Word a) {
     to.push(a);
     to.load(a, a, kUnexecutedOffset);
-    to.skip_if_same_page(t, a, 2);
+    to.differ(t, a);
+    to.to_page(a);
+    to.skip_if_zero(a, 2);
     to.put(service_call(kInvalidateLine + t));
     to.skip(1);
     to.put(kInvalidate | t);
+    to.pop(a);
+}
+
+void flush_page(Assembler& to, Word t, Word a) {
+    to.push(a);
+    to.load(a, a, kFlushedOffset);
+    to.differ(t, a);
+    to.skip_if_zero(a, 1);
+    to.put(service_call(kFlushPage + t));
     to.pop(a);
 }
 
@@ -213,11 +221,14 @@ bool has_stub(std::uint32_t word, bool stack) {
     if ((word & 0xff00'0000) != 0xd500'0000) {
         return false;
     }
+    const Word access = word & ~kRegister;
     if (find(kReads, word) != nullptr) {
         return (word & kRegister) != 31;
     }
-    const bool invalidates = (word & ~kRegister) == kInvalidate && (word & kRegister) != 31;
-    return stack && (find(kWrites, word) != nullptr || (word & ~kRegister) == kWriteDaif || Masks(word) || invalidates);
+    if (access == kInvalidate || access == kFlush) {
+        return stack && (word & kRegister) != 31;
+    }
+    return stack && (find(kWrites, word) != nullptr || access == kWriteDaif || Masks(word));
 }
 
 unsigned make_stub(std::uint32_t word, std::uint64_t at, std::uint64_t site,
@@ -244,6 +255,8 @@ unsigned make_stub(std::uint32_t word, std::uint64_t at, std::uint64_t site,
         change_masks(to, masks);
     } else if ((word & ~kRegister) == kInvalidate && t != 31) {
         invalidate_line(to, t, a);
+    } else if ((word & ~kRegister) == kFlush && t != 31) {
+        flush_page(to, t, a);
     } else {
         return 0;
     }

@@ -19,11 +19,11 @@ namespace twain::vmm {
 
 inline constexpr unsigned kStubWords = 16;  // no stub is longer
 
-// Immediate of SVC at virtual EL1, which the kernel leaves to the VMM: + n, IC IVAU, Xn.
-inline constexpr std::uint32_t kInvalidateLine = 0x74c0;
+// Immediates of SVC at virtual EL1 which the kernel leaves to the VMM, + n for Xn: IC IVAU and TLBI VALE1IS.
+inline constexpr std::uint32_t kInvalidateLine = 0x74c0, kFlushPage = 0x74e0;
 static_assert(kInvalidateLine >= abi::kShadowTable1 + 32);
-// Behind the shared registers: a page of which IC IVAU need not be told (unexecuted.hpp).
-inline constexpr std::uint64_t kUnexecutedOffset = sizeof(abi::SharedRegisters);
+// Words behind the shared registers, which their stubs look at first (unexecuted.hpp, flushed.hpp).
+inline constexpr std::uint64_t kUnexecutedOffset = sizeof(abi::SharedRegisters), kFlushedOffset = kUnexecutedOffset + 8;
 
 // The instruction that does the same where the guest's kernel is at EL0, or that traps if this one would do something else;
 // most instructions are themselves.

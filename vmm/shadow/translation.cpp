@@ -44,42 +44,35 @@ Translation translate(const abi::El1State& el1, const GuestMemory& memory, Gva a
     unsigned level = size > 39 ? 0 : size > 30 ? 1 : 2;
     std::uint64_t table = (upper ? el1.ttbr1_el1 : el1.ttbr0_el1) & 0x0000'ffff'ffff'fffe;
     table &= ~((std::uint64_t{8} << (size - (39 - 9 * level))) - 1);
+    const std::uint64_t offset = at.value & ((std::uint64_t{1} << size) - 1);
     for (;; ++level) {
-        const unsigned shift = 39 - 9 * level;
-        const std::uint64_t index_mask =
-            (std::uint64_t{1} << ((level == 0 || size > shift + 9 ? 9 : size - shift))) - 1;
-        t.descriptor = {table + 8 * ((at.value >> shift) & (index_mask & 511))};
+        t.shift = 39 - 9 * level;
+        t.descriptor = {table + 8 * ((offset >> t.shift) & 511)};
         t.level = level;
         std::uint64_t d = 0;
         if (!memory.load_once(t.descriptor, d)) {
             return faulting(kFaultWalk + level);
         }
         const bool is_table = bit(d, 1);
-        if (!bit(d, 0) || (level == 3 && !is_table) || (level == 0 && !is_table)) {
+        if (!bit(d, 0) || (!is_table && (level == 3 || level == 0))) {
             return faulting(kFaultTranslation + level);
         }
-        if (level < 3 && is_table) {
-            t.limits.supervisor = t.limits.supervisor || bit(d, 61);
-            t.limits.read_only = t.limits.read_only || bit(d, 62);
-            t.limits.uxn = t.limits.uxn || bit(d, 60);
-            t.limits.pxn = t.limits.pxn || bit(d, 59);
-            table = d & kOutput;
-            continue;
+        if (level == 3 || !is_table) {
+            t.take(d);
+            t.at.value |= offset & ((std::uint64_t{1} << t.shift) - 1);
+            return t;
         }
-        const std::uint64_t inside = (std::uint64_t{1} << shift) - 1;
-        t.shift = shift;
-        t.take(d);
-        t.at.value |= at.value & inside;
-        return t;
+        t.tables |= d;
+        table = d & kOutput;
     }
 }
 
 void Translation::take(std::uint64_t d) {
     at = {d & kOutput & ~((std::uint64_t{1} << shift) - 1)};
-    user = bit(d, 6) && !limits.supervisor;
-    read_only = bit(d, 7) || limits.read_only;
-    uxn = bit(d, 54) || limits.uxn;
-    pxn = bit(d, 53) || limits.pxn;
+    user = bit(d, 6) && !bit(tables, 61);
+    read_only = bit(d, 7) || bit(tables, 62);
+    uxn = bit(d, 54) || bit(tables, 60);
+    pxn = bit(d, 53) || bit(tables, 59);
     fault = bit(d, 10) ? 0 : kFaultAccess + level;
 }
 

@@ -24,9 +24,7 @@ struct Translation {
     bool pxn = false;
     Ipa descriptor;  // where it lies
     unsigned level = 0;
-    struct {  // what the tables above the descriptor take away from it: APTable, UXNTable, PXNTable
-        bool supervisor = false, read_only = false, uxn = false, pxn = false;
-    } limits;
+    std::uint64_t tables = 0;  // all descriptors above it at once: what their APTable, UXNTable, PXNTable take away
 
     // Another descriptor of the same table, instead: `at` is its base.
     void take(std::uint64_t descriptor);

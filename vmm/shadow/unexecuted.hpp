@@ -1,36 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 //
-// A page of text that virtual EL1 has never executed has no copy, so there is none that its IC IVAU would bring up to date. The
-// stub of IC IVAU (stub.hpp) asks here first: for each vCPU there is the address of one such page, in a word behind its
-// shared registers. A kernel that changes one instruction after the other comes to the VMM once for each page.
-//
-// The word is true from when it is written until it is taken back, which is before a copy is made of the page, or the
-// translation of the address changes. Who invalidates has a DSB between its writes and the look at the word, and executed() a
-// fence between taking it back and reading the page for the copy: one of the two sees what the other has done.
+// A page of text that virtual EL1 has never executed has no copy, so there is none that its IC IVAU would bring up to date. Of
+// one such page for each vCPU the stub of IC IVAU (stub.hpp) knows, until a copy is made of it or the translation of its
+// address changes. So a kernel that changes one instruction after the other comes to the VMM once for each page.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <span>
 
-#include "kernel/api/abi.hpp"
 #include "vmm/shadow/stub.hpp"
-#include "vmm/types.hpp"
+#include "vmm/shadow/stub_word.hpp"
 
 namespace twain::vmm {
 
-// All under the guest's lock. The guest may write to the words: it deceives itself only.
+// All under the guest's lock.
 class Unexecuted {
 public:
-    // With each state page comes the page of shared registers.
-    explicit Unexecuted(std::span<abi::VcpuPage* const> pages) : pages_(pages) {}
+    explicit Unexecuted(std::span<abi::VcpuPage* const> pages) : word_(pages, kUnexecutedOffset) {}
 
     // vCPU `v` need not tell of IC IVAU in the page at this address of the upper half, which its guest translates to RAM by a
     // page or a block of 2 MiB, and of which there is no copy.
     void mark(VcpuIndex v, Gva at, Ipa page) {
         marks_[v] = {at.value & kPage, page.value & kPage};
-        tell(v, marks_[v].at);
+        word_.tell(v, marks_[v].at);
     }
     // The page will have a copy.
     void executed(Ipa page) {
@@ -45,37 +39,32 @@ public:
     }
     void forget(VcpuIndex v) {
         marks_[v] = {};
-        tell(v, kNone);
+        word_.tell(v, StubWord::kNone);
     }
 
 private:
     static constexpr std::uint64_t kPage = ~std::uint64_t{4095};
-    static constexpr std::uint64_t kNone = ~std::uint64_t{0};  // in the hole, where nobody executes anything
 
     struct Mark {
-        std::uint64_t at = kNone;
-        std::uint64_t page = kNone;
+        std::uint64_t at = StubWord::kNone;
+        std::uint64_t page = StubWord::kNone;
     };
 
     template <typename Condition>
     void forget_if(Condition condition) {
         bool any = false;
-        for (VcpuIndex v = 0; v < pages_.size(); ++v) {
-            if (marks_[v].at != kNone && condition(marks_[v])) {
+        for (VcpuIndex v = 0; v < word_.vcpus(); ++v) {
+            if (marks_[v].at != StubWord::kNone && condition(marks_[v])) {
                 forget(v);
                 any = true;
             }
         }
         if (any) {
-            __atomic_thread_fence(__ATOMIC_SEQ_CST);
+            StubWord::taken_back();
         }
     }
-    void tell(VcpuIndex v, std::uint64_t at) {
-        char* const shared = reinterpret_cast<char*>(pages_[v]) + 4096 + abi::kSharedOffset;
-        __atomic_store_n(reinterpret_cast<std::uint64_t*>(shared + kUnexecutedOffset), at, __ATOMIC_RELAXED);
-    }
 
-    std::span<abi::VcpuPage* const> pages_;
+    StubWord word_;
     std::array<Mark, kMaxVcpus> marks_{};
 };
 

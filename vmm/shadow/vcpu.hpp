@@ -11,6 +11,7 @@
 #include "vmm/inject.hpp"
 #include "vmm/machine/machine.hpp"
 #include "vmm/shadow/cpu_interface.hpp"
+#include "vmm/shadow/flushed.hpp"
 #include "vmm/shadow/tables.hpp"
 #include "vmm/shadow/text.hpp"
 #include "vmm/shadow/unexecuted.hpp"
@@ -32,12 +33,14 @@ struct ShadowGuest {
         : tables(platform, pages),
           text(memory, map.text, map.text_at),
           unexecuted(pages),
+          flushed(pages),
           shared_at(map.shared_at),
           naive(naive) {}
     Lock<P> lock;  // for all but the last two
     ShadowTables<P> tables;
     TextCopies text;
     Unexecuted unexecuted;
+    Flushed flushed;
     bool rewrites = false;  // the guest kernel runs from copies: from when on its text is read-only
     const Ipa shared_at;
     const bool naive;  // it never does: every privileged instruction traps
@@ -73,6 +76,7 @@ public:
         guest.tables.begin(v.index);
         guest.tables.forget_all(v.index);
         guest.unexecuted.forget(v.index);
+        guest.flushed.forget_all();
         if (v.index == 0) {
             guest.text.forget();
             guest.rewrites = false;

@@ -28,10 +28,10 @@ struct Processor {
     std::array<std::uint64_t, 64> stack{};
     unsigned sp = 48;  // words
     std::array<Shared, 2> shared{};
-    std::array<std::uint64_t, 2> unexecuted{};
+    std::array<std::uint64_t, 2> unexecuted{}, flushed{};
     unsigned vcpu = 0;
     bool asked = false;                        // SVC kShadowUnmasked
-    std::optional<std::uint32_t> told;         // SVC kInvalidateLine: the register
+    std::optional<std::uint32_t> told;         // SVC kInvalidateLine, kFlushPage: the register
     std::optional<std::uint64_t> invalidated;  // IC IVAU itself: the address
     std::uint64_t pc = 0;
 
@@ -45,6 +45,9 @@ struct Processor {
             }
             if (address == pointer(v) + kUnexecutedOffset) {
                 return reinterpret_cast<char*>(&unexecuted[v]);
+            }
+            if (address == pointer(v) + kFlushedOffset) {
+                return reinterpret_cast<char*>(&flushed[v]);
             }
         }
         FAIL("a stub uses address " << std::hex << address);
@@ -93,8 +96,9 @@ struct Processor {
             next = get(t) == 0 ? pc + 4 * bits(w, 23, 5) : next;
         } else if (w == (0xd400'0001 | abi::kShadowUnmasked << 5)) {
             asked = true;
-        } else if ((w & ~(31u << 5)) == (0xd400'0001 | kInvalidateLine << 5)) {
-            told = n;
+        } else if ((w & ~(31u << 5)) == (0xd400'0001 | kInvalidateLine << 5) ||
+                   (w & ~(31u << 5)) == (0xd400'0001 | kFlushPage << 5)) {
+            told = w >> 5 & 0xffff;
         } else if ((w & ~31u) == 0xd50b'7520) {
             invalidated = get(t);
         } else if ((w & 0xffe0'fc00) == 0xca00'0000) {
@@ -252,7 +256,26 @@ TEST_CASE("stub: IC IVAU is told of, but for the page that has no copy, where it
             Stub(0xd50b'7520 | t).run(p);
             CHECK(p.told.has_value() == (other >= 4096));
             CHECK(p.invalidated.has_value() == (other < 4096));
-            CHECK((p.told.value_or(t) == t && p.invalidated.value_or(before.x[t]) == before.x[t]));
+            CHECK(p.told.value_or(kInvalidateLine + t) == kInvalidateLine + t);
+            CHECK(p.invalidated.value_or(before.x[t]) == before.x[t]);
+            CHECK((p.x == before.x && p.sp == before.sp && same(p.shared[0], before.shared[0])));
+        }
+    }
+}
+
+TEST_CASE("stub: TLBI VALE1IS is told of, but for the very one that is done already") {
+    std::mt19937_64 random(6);
+    CHECK_FALSE(has_stub(0xd508'83bf, true));
+    CHECK_FALSE(has_stub(0xd508'83a0, false));
+    for (unsigned t = 0; t < 31; ++t) {
+        REQUIRE(has_stub(0xd508'83a0 | t, true));
+        for (unsigned other = 0; other <= 64; ++other) {  // which bit is another
+            Processor p = random_processor(random);
+            p.flushed[0] = p.x[t] ^ (other == 64 ? 0 : std::uint64_t{1} << other);
+            const Processor before = p;
+            Stub(0xd508'83a0 | t).run(p);
+            CHECK(p.told.has_value() == (other != 64));
+            CHECK(p.told.value_or(kFlushPage + t) == kFlushPage + t);
             CHECK((p.x == before.x && p.sp == before.sp && same(p.shared[0], before.shared[0])));
         }
     }
@@ -271,6 +294,7 @@ TEST_CASE("stub: whoever is moved to another vCPU in the middle does not touch t
     }
     words.push_back(0xd51b'4225);
     words.push_back(0xd50b'7525);
+    words.push_back(0xd508'83a5);
     for (const std::uint32_t word : words) {
         for (int move = 0; move < 12; ++move) {
             Processor p = random_processor(random);

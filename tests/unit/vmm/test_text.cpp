@@ -12,6 +12,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "vmm/shadow/flushed.hpp"
 #include "vmm/shadow/stub.hpp"
 #include "vmm/shadow/text.hpp"
 #include "vmm/shadow/unexecuted.hpp"
@@ -235,17 +236,29 @@ TEST_CASE("text: who is interrupted with a pointer in hand takes it again") {
 
 namespace {
 
-// Two vCPUs' state pages, each with its page of shared registers.
-struct Marks {
+// Two vCPUs' state pages, each with its page of shared registers: what stubs find there.
+struct Words {
     struct alignas(4096) Pages {
         std::array<std::byte, 8192> bytes{};
     };
     std::vector<Pages> storage = std::vector<Pages>(2);
     std::array<abi::VcpuPage*, 2> pages{reinterpret_cast<abi::VcpuPage*>(&storage[0]),
                                         reinterpret_cast<abi::VcpuPage*>(&storage[1])};
+    static constexpr std::uint64_t kNone = ~std::uint64_t{0};
+
+    std::array<std::uint64_t, 2> at(std::uint64_t offset) const {
+        std::array<std::uint64_t, 2> words{};
+        for (unsigned v = 0; v < 2; ++v) {
+            std::memcpy(&words[v], storage[v].bytes.data() + 4096 + abi::kSharedOffset + offset, 8);
+        }
+        return words;
+    }
+};
+using Both = std::array<std::uint64_t, 2>;
+
+struct Marks : Words {
     Unexecuted unexecuted{pages};
-    static constexpr std::uint64_t kNone = ~std::uint64_t{0}, kAt = kText + 0x3000, kOther = kText + 0x5000,
-                                   kPage = kTextPage + 0x7000;
+    static constexpr std::uint64_t kAt = kText + 0x3000, kOther = kText + 0x5000, kPage = kTextPage + 0x7000;
 
     Marks() {
         unexecuted.forget(0);
@@ -253,19 +266,13 @@ struct Marks {
         unexecuted.mark(0, {kAt + 64}, {kPage + 64});
         unexecuted.mark(1, {kOther + 128}, {kPage + 0x1000});
     }
-    std::uint64_t told(VcpuIndex v) const {
-        std::uint64_t word = 0;
-        std::memcpy(&word, storage[v].bytes.data() + 4096 + abi::kSharedOffset + kUnexecutedOffset, sizeof word);
-        return word;
-    }
-    std::array<std::uint64_t, 2> both() const { return {told(0), told(1)}; }
+    Both both() const { return at(kUnexecutedOffset); }
 };
 
 }  // namespace
 
 TEST_CASE("text: a vCPU need not tell of a page without a copy, until there is one") {
     Marks m;
-    using Both = std::array<std::uint64_t, 2>;
     CHECK(m.both() == Both{Marks::kAt, Marks::kOther});
     m.unexecuted.executed({Marks::kPage + 0x2000});
     CHECK(m.both() == Both{Marks::kAt, Marks::kOther});
@@ -278,7 +285,6 @@ TEST_CASE("text: a vCPU need not tell of a page without a copy, until there is o
 
 TEST_CASE("text: what a vCPU need not tell of is forgotten with the translation") {
     Marks m;
-    using Both = std::array<std::uint64_t, 2>;
     m.unexecuted.translated({kText + (2 << 20)});
     m.unexecuted.translated({kText - 1});
     CHECK(m.both() == Both{Marks::kAt, Marks::kOther});
@@ -289,6 +295,20 @@ TEST_CASE("text: what a vCPU need not tell of is forgotten with the translation"
     m.unexecuted.mark(1, {kText}, {kTextPage});
     m.unexecuted.forget_all();
     CHECK(m.both() == Both{Marks::kNone, Marks::kNone});
+}
+
+TEST_CASE(
+    "text: a translation that was forgotten before it was asked for is not asked for, until there may be another") {
+    Words w;
+    Flushed flushed{w.pages};
+    flushed.forget_all();
+    CHECK(w.at(kFlushedOffset) == Both{Words::kNone, Words::kNone});
+    flushed.add(1, {0x7f12'3456'7abc}, 0x8001);
+    CHECK(w.at(kFlushedOffset) == Both{Words::kNone, 0x8001'0007'f123'4567});
+    flushed.add(0, {0x5000}, 2);
+    CHECK(w.at(kFlushedOffset) == Both{0x0002'0000'0000'0005, 0x8001'0007'f123'4567});
+    flushed.filling();
+    CHECK(w.at(kFlushedOffset) == Both{Words::kNone, Words::kNone});
 }
 
 TEST_CASE("text: when there is no more room it says so, and begins anew") {
