@@ -89,3 +89,19 @@ function(twain_test_image name)
         add_custom_target(image-${name} ALL DEPENDS ${image})
     endif()
 endfunction()
+
+# twain_bare_guest(name SCRIPT linker-script SOURCES ...): a guest without an operating system, an arm64 Image:
+# test/<name>.bin
+function(twain_bare_guest name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "SCRIPT" "SOURCES")
+    add_executable(${name} ${arg_SOURCES})
+    target_compile_options(${name} PRIVATE ${TWAIN_KERNEL_FLAGS})
+    target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests/probe)
+    target_link_options(${name} PRIVATE -nostdlib -nostartfiles -static -no-pie -T${arg_SCRIPT} -Wl,--gc-sections
+        -Wl,-z,noexecstack -Wl,--build-id=none -Wl,--no-warn-rwx-segments)
+    set_target_properties(${name} PROPERTIES OUTPUT_NAME ${name}.elf RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test
+        LINK_DEPENDS ${arg_SCRIPT})
+    add_custom_command(TARGET ${name} POST_BUILD
+        COMMAND ${CMAKE_OBJCOPY} -O binary $<TARGET_FILE:${name}> ${PROJECT_BINARY_DIR}/test/${name}.bin
+        BYPRODUCTS ${PROJECT_BINARY_DIR}/test/${name}.bin VERBATIM)
+endfunction()

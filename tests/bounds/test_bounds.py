@@ -100,10 +100,7 @@ def judged(program, targets=None):
 @pytest.fixture(scope="module")
 def directory():
     log = build_root() / "tests" / "bounds-build.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    build.configure(ROOT / "configs/two-guests.toml", None, False, log)
-    build.compile_(False, log, ["target"])
-    return build.tree() / "target"
+    return build.targets(["target"], log) / "target"
 
 
 @pytest.mark.parametrize("name", bounds.KERNELS)

@@ -3,18 +3,13 @@
 //
 // The hostile guest is built like a kernel: linked to the upper half, its text read-only, its users in the lower half.
 // arm64 Image header, entry of the first processor (x0 = device tree) and of the others.
+#include "start.inc"
+
     .section .text.start, "ax"
     .global _start
 _start:
-    b 1f
-    .word 0
-    .quad 0x80000
-    .quad __image_bytes
-    .quad 0xa                       // little-endian, 4K pages, anywhere
-    .quad 0, 0, 0
-    .ascii "ARM\x64"
-    .word 0
-1:  mov x19, x0
+    image_header
+    mov x19, x0
     adrp x1, __stack_top
     mov sp, x1
     adrp x20, own_tables
@@ -54,27 +49,10 @@ secondary_high:
 
 // x20 = physical address of the tables: first the lower half's, then the upper half's.
 enable_mmu:
-    msr ttbr0_el1, x20
-    add x1, x20, #0x1000
-    msr ttbr1_el1, x1
-    ldr x1, =0x00000000000004ff     // attribute 0: normal write-back; 1: Device-nGnRE
-    msr mair_el1, x1
-    ldr x1, =0x12b5103510           // 40 bits out, 48 in, 4K, 16 bits of ASID
-    orr x1, x1, #0x80000000
-    msr tcr_el1, x1
-    mov x1, #(3 << 20)
-    msr cpacr_el1, x1
-    ldr x1, =vectors
-    msr vbar_el1, x1
-    isb
-    tlbi vmalle1
-    dsb ish
-    isb
-    mrs x1, sctlr_el1
-    ldr x2, =0x0400d005             // M, C, I; UCI, UCT, DZE
-    orr x1, x1, x2
-    msr sctlr_el1, x1
-    isb
+    mov x1, x20
+    add x2, x20, #0x1000
+    // 40 bits out, 48 in, 4K, 16 bits of ASID; M, C, I, UCI, UCT, DZE
+    turn_on_mmu 0x12b5103510, 0x0400d005
     ret
     .ltorg
 

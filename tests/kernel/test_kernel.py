@@ -33,9 +33,7 @@ def image():
     if given := os.environ.get("TWAIN_TEST_IMAGE"):
         return Path(given)
     log = build_root() / "tests" / "kernel-build.log"
-    build.configure(ROOT / "configs/two-guests.toml", None, False, log)
-    build.compile_(False, log, ["target"])
-    return build.tree() / "target" / "test" / "kernel.bin"
+    return build.targets(["target"], log) / "target" / "test" / "kernel.bin"
 
 
 @pytest.fixture(scope="module")

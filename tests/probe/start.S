@@ -3,18 +3,13 @@
 //
 // A bare-metal guest: arm64 Image header, entry of the first processor (x0 = device tree) and of the others
 // (PSCI CPU_ON, x0 = top of the stack).
+#include "start.inc"
+
     .section .text.start, "ax"
     .global _start
 _start:
-    b 1f
-    .word 0
-    .quad 0x80000                   // text_offset: QEMU and our own loader put the Image there
-    .quad __image_bytes
-    .quad 0xa                       // little-endian, 4K pages, anywhere
-    .quad 0, 0, 0
-    .ascii "ARM\x64"
-    .word 0
-1:  mov x19, x0
+    image_header
+    mov x19, x0
     ldr x1, =__stack_top
     mov sp, x1
     bl enable_mmu
@@ -34,25 +29,8 @@ secondary_start:
 // Identity map, made by the linker script's tables below: 1 GiB of devices, then normal memory. FP is on.
 enable_mmu:
     ldr x1, =page_table
-    msr ttbr0_el1, x1
-    msr ttbr1_el1, x1
-    ldr x1, =0x00000000000004ff     // attribute 0: normal write-back; 1: Device-nGnRE
-    msr mair_el1, x1
-    ldr x1, =0x2b5993519            // 40 bits out, 39 in, 4K, inner shareable; upper half off
-    msr tcr_el1, x1
-    mov x1, #(3 << 20)
-    msr cpacr_el1, x1
-    ldr x1, =vectors
-    msr vbar_el1, x1
-    isb
-    tlbi vmalle1
-    dsb ish
-    isb
-    mrs x1, sctlr_el1
-    mov x2, #0x1005                 // M, C, I
-    orr x1, x1, x2
-    msr sctlr_el1, x1
-    isb
+    mov x2, x1
+    turn_on_mmu 0x2b5993519, 0x1005  // 40 bits out, 39 in, 4K, inner shareable, upper half off; M, C, I
     ret
 
     .section .data

@@ -4,45 +4,21 @@
 
 import argparse
 import os
-from pathlib import Path
 
 import pytest
 from twainlib import build, machine
 from twainlib.paths import build_root
 from twainlib.session import Session
+from twainlib.system import describe
 
 pytestmark = pytest.mark.machine
-ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 240
-
-SYSTEM = """schema = 1
-board  = "qemu-virt"
-[guest.probe]
-kernel  = "{probe}"
-ram     = "64M"
-vcpus   = {vcpus}
-ready   = "PROBE PASS"
-console = "serial"
-[guest.witness]
-image   = "debian"
-console = "serial"
-[server.serial]
-uses = ["uart"]
-[driver.uart]
-device = "pl011"
-[[claim]]
-isolate        = ["probe", "witness"]
-shared_servers = ["serial"]
-"""
 
 
 @pytest.fixture(scope="module")
 def probe():
     log = build_root() / "tests" / "probe-build.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    build.configure(ROOT / "configs/two-guests.toml", None, False, log)
-    build.compile_(False, log, ["target"])
-    return build.tree() / "target" / "test" / "probe.bin"
+    return build.targets(["target"], log) / "target" / "test" / "probe.bin"
 
 
 @pytest.mark.parametrize("vcpus, cores, model, gic, level",
@@ -51,7 +27,9 @@ def probe():
 def test_probe_passes_and_harms_nobody(probe, vcpus, cores, model, gic, level):
     name = f"probe-{vcpus}"
     config = build_root() / "tests" / f"{name}.toml"
-    config.write_text(SYSTEM.format(probe=os.path.relpath(probe, config.parent), vcpus=vcpus))
+    config.write_text(describe({
+        "probe": {"kernel": os.path.relpath(probe, config.parent), "ram": "64M", "vcpus": vcpus, "ready": "PROBE PASS"},
+        "witness": {"image": "debian"}}, isolate=True))
     built = build.make(str(config), cpus=cores)
     with machine.boot(built, argparse.Namespace(cpus=cores, cpu=model, gic=gic, el1=level == 1, extra=[])) as broker:
         session = Session(broker)

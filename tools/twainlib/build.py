@@ -104,6 +104,14 @@ def make_images(info, refresh=False):
     return records
 
 
+def targets(names, log):
+    """Builds targets of CMake's release tree that belong to no system; where they are."""
+    with alone():
+        configure(system.default_config(), None, False, log)
+        compile_(False, log, names)
+    return tree()
+
+
 def configure(config, cpus, debug, log):
     settings = [f"-DTWAIN_CONFIG={Path(config).resolve()}", f"-DTWAIN_CORES={system.cores(cpus) or ''}",
                 f"-DTWAIN_OUTPUT={build_root()}", f"-DTWAIN_FILES={images_dir()}", f"-DTWAIN_PYTHON={sys.executable}"]

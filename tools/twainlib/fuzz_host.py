@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 
-from . import build, system
+from . import build
 from .errors import Exit, TwainError
 from .fuzz_outcome import Outcome
 from .paths import ROOT, build_root
@@ -19,8 +19,7 @@ def prepare():
     if not shutil.which("clang++"):
         raise TwainError(Exit.MISSING, "the fuzzer needs Clang and its runtime", hint="run `tools/twain setup`")
     log = build_root() / "fuzz" / "build.log"
-    build.configure(system.default_config(), None, False, log)
-    build.compile_(False, log, ["fuzz"])
+    build.targets(["fuzz"], log)
 
 
 def run(seconds, seed, directory, _):

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from . import build, qemu, system
+from . import build, qemu
 from .fuzz_outcome import Outcome
 from .paths import build_root
 from .progress import say
@@ -26,9 +26,7 @@ FOREVER = 1 << 40
 
 def prepare():
     log = build_root() / "fuzz" / "build.log"
-    with build.alone():
-        build.configure(system.default_config(), None, False, log)
-        build.compile_(False, log, ["target"])
+    build.targets(["target"], log)
 
 
 def image():

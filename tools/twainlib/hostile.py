@@ -10,10 +10,11 @@ import re
 import time
 from dataclasses import dataclass
 
-from . import build, machine, system
+from . import build, machine
 from .lines import KERNEL
 from .paths import build_root
 from .session import Session
+from .system import describe
 
 GUEST, NEIGHBOUR = "hostile", "neighbour"
 READY = "hostile READY"
@@ -21,27 +22,6 @@ LIMIT = 240.0  # seconds of real time in which the neighbour must count, however
 SILENT = 25  # counts of the neighbour without a word of the hostile guest: that is given up,
 SILENT_SECONDS = 2.0  # but not before so much real time: where nobody has work, virtual time flies
 PATIENCE = 30  # half milliseconds without progress, then as many again; real ones, on a host that may be busy
-
-SYSTEM = """schema = 1
-board  = "qemu-virt"
-[guest.hostile]
-kernel  = "{kernels}/hostile.bin"
-ram     = "32M"
-vcpus   = 4
-console = "serial"
-[guest.neighbour]
-kernel  = "{kernels}/neighbour.bin"
-ram     = "32M"
-console = "serial"
-[server.serial]
-uses = ["uart"]
-[driver.uart]
-device = "pl011"
-[[claim]]
-isolate        = ["hostile", "neighbour"]
-shared_servers = ["serial"]
-"""
-
 
 class Harm(Exception):
     """Somebody else than the hostile guest has come to harm."""
@@ -63,11 +43,10 @@ def make(board):
     directory = build_root() / "tests"
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "hostile-build.log"
-    with build.alone():
-        build.configure(system.default_config(), None, False, log)
-        build.compile_(False, log, ["target"])
+    kernels = os.path.relpath(build.targets(["target"], log) / "target" / "test", directory)
     config = directory / f"hostile-el{board.level}.toml"
-    config.write_text(SYSTEM.format(kernels=os.path.relpath(build.tree() / "target" / "test", directory)))
+    config.write_text(describe({GUEST: {"kernel": f"{kernels}/hostile.bin", "ram": "32M", "vcpus": 4},
+                                NEIGHBOUR: {"kernel": f"{kernels}/neighbour.bin", "ram": "32M"}}, isolate=True))
     return build.make(str(config), cpus=board.cpus, warnings=False)
 
 

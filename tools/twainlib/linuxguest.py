@@ -20,6 +20,7 @@ from .errors import Exit, TwainError
 from .paths import ROOT, build_root, cache_dir, images_dir
 from .progress import stage
 from .session import Session
+from .system import describe
 
 FLAGS = ["-std=c++20", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-static", "-pthread"]
 MEMORY = 256  # MiB
@@ -174,13 +175,9 @@ def several(guests, directory, cpu, el2, deterministic=True, cpus=1, naive=False
     """Guests in one system; their lines, in that order."""
     config = directory / f"{guests[0].name}.toml"
     directory.mkdir(parents=True, exist_ok=True)
-    config.write_text(f"""schema = 1
-board  = "qemu-virt"
-{"".join(_section(guest, directory) for guest in guests)}[server.serial]
-uses = ["uart"]
-[driver.uart]
-device = "pl011"
-""")
+    config.write_text(describe({
+        guest.name: {"image": "debian", "initrd": os.path.relpath(guest.initrd, directory), "cmdline": guest.cmdline,
+                     "ram": f"{MEMORY}M", "vcpus": guest.vcpus} for guest in guests}))
     images.make([])
     built = build.make(config, cpus=cpus, warnings=False)
     command = qemu.command(built.image, cpus=cpus, memory=f"{built.info.ram >> 20}M", cpu=cpu, deterministic=deterministic,
@@ -188,17 +185,6 @@ device = "pl011"
     with _running(command, directory / ("el2" if el2 else "el1"), [g.name for g in built.info.guests], built.info.labels) as machine:
         session = Session(machine)
         yield [Line(session, guest.name) for guest in guests]
-
-
-def _section(guest, directory):
-    return f"""[guest.{guest.name}]
-image   = "debian"
-initrd  = "{os.path.relpath(guest.initrd, directory)}"
-cmdline = "{guest.cmdline}"
-ram     = "{MEMORY}M"
-vcpus   = {guest.vcpus}
-console = "serial"
-"""
 
 
 @contextmanager

@@ -74,9 +74,8 @@ def run(options):
 def _host(state):
     """Catch2 under the sanitizers; the searches through all states take minutes, so not with the quick tests."""
     log = state.directory / "host.log"
-    with build.alone(), stage("building the host tests"):
-        build.configure(system.default_config(), None, False, log)
-        build.compile_(False, log, ["all"])
+    with stage("building the host tests"):
+        build.targets(["all"], log)
     report = state.directory / "host.xml"
     report.unlink(missing_ok=True)
     left_out = ["--exclude-regex", "^search$"] if state.scope == "quick" else []
@@ -135,9 +134,7 @@ def _kernel(state):
     _pytest(state, "kernel coverage", ["tests/kernel/test_coverage.py"])
     log = state.directory / "kernel-build.log"
     with stage("building the kernel's tests"):
-        build.configure(system.default_config(), None, False, log)
-        build.compile_(False, log, ["target"])
-    image = build.tree() / "target" / "test" / "kernel.bin"
+        image = build.targets(["target"], log) / "target" / "test" / "kernel.bin"
 
     def boot(row):
         passed = _pytest(state, f"kernel, {row}", ["tests/kernel/test_kernel.py"],

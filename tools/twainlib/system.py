@@ -2,6 +2,7 @@
 # Copyright The Twain authors
 """What the tool needs to know of a configured system, and the way to the system generator (tools/sysgen)."""
 
+import json
 import re
 import sys
 from dataclasses import dataclass, field
@@ -78,6 +79,19 @@ def config_path(text):
     known = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
     what = f"{text} is no file" if Path(text).exists() else f'there is no system description "{text}"'
     raise TwainError(Exit.USAGE, what, hint="known: " + ", ".join(known))
+
+
+def describe(guests, isolate=False):
+    """The text of a system of the tool's own: guests ({name: {key: value}}) whose consoles share the board's UART.
+    isolate: that they share nothing else is claimed."""
+    lines = ["schema = 1", 'board = "qemu-virt"']
+    for name, keys in guests.items():
+        # Strings, numbers and lists are written alike in JSON and in TOML.
+        lines += [f"[guest.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items()), 'console = "serial"']
+    lines += ["[server.serial]", 'uses = ["uart"]', "[driver.uart]", 'device = "pl011"']
+    if isolate:
+        lines += ["[[claim]]", f"isolate = {json.dumps(list(guests))}", 'shared_servers = ["serial"]']
+    return "\n".join(lines) + "\n"
 
 
 def shown(path):

@@ -7,7 +7,7 @@ import subprocess
 
 from .. import build, symbols
 from ..errors import Exit, TwainError
-from ..paths import ROOT, short
+from ..paths import short
 from ..progress import stage
 from . import counter
 from .figures import Measure, Table
@@ -71,9 +71,7 @@ def object_bytes(elf):
 def run(directory, profile=0, cores=CORES):
     log = directory / "build.log"
     with stage("building the kernel's bench"):
-        build.configure(ROOT / "configs/two-guests.toml", None, False, log)
-        build.compile_(False, log, ["target"])
-    image = build.tree() / "target" / "test" / "bench.bin"
+        image = build.targets(["target"], log) / "target" / "test" / "bench.bin"
     if not image.is_file():
         raise TwainError(Exit.BUILD, f"the build made no {short(image)}", hint=f"the log is {short(log)}")
     return counter.count(directory, "kernel", image, cores=cores, profile=profile)

@@ -12,6 +12,7 @@ from ..errors import Exit, TwainError
 from ..paths import ROOT
 from ..progress import stage
 from ..session import Session
+from ..system import describe
 from . import counter
 from .figures import Measure, Table
 
@@ -47,7 +48,7 @@ def measure(directory):
 
 def run(directory, profile=0):
     guest = _assemble(directory)
-    config = _config(directory, "bench-vcpu", f'kernel  = "{os.path.relpath(guest, directory)}"\nvcpus   = 2\ncores   = [0]')
+    config = _config(directory, "bench-vcpu", {"kernel": os.path.relpath(guest, directory), "vcpus": 2, "cores": [0]})
     built = build.make(config, cpus=CORES, warnings=False)
     return counter.count(directory, "guests", built.image, built, wait="bench", cores=CORES, profile=profile)
 
@@ -55,7 +56,7 @@ def run(directory, profile=0):
 def count_guests(directory, guests, cores):
     """The bench guest in several machines at once, spread over the cores."""
     guest = os.path.relpath(_assemble(directory), directory)
-    path = _config(directory, f"bench-{guests}-guests", *(f'kernel  = "{guest}"\nram     = "32M"\nvcpus   = 2\ncores   = [{n % cores}]'
+    path = _config(directory, f"bench-{guests}-guests", *({"kernel": guest, "ram": "32M", "vcpus": 2, "cores": [n % cores]}
                                                           for n in range(guests)))
     built = build.make(path, cpus=cores, warnings=False)
     names = [each.name for each in built.info.guests]
@@ -68,8 +69,8 @@ BOOT = "mount -t proc proc /proc; /etc/ready; while :; do :; done"
 
 
 def _boot(directory):
-    text = f"image   = \"debian\"\ncmdline = 'console=ttyAMA0 quiet rdinit=/bin/sh -- -c \"{BOOT}\"'"
-    built = build.make(_config(directory, "bench-boot", text), cpus=1, warnings=False)
+    keys = {"image": "debian", "cmdline": f'console=ttyAMA0 quiet rdinit=/bin/sh -- -c "{BOOT}"'}
+    built = build.make(_config(directory, "bench-boot", keys), cpus=1, warnings=False)
     command = qemu.command(built.image, cpus=1, memory=f"{built.info.ram >> 20}M", cpu=counter.MODEL, deterministic=True)
     guest = built.info.guests[0]
     with stage("booting a guest"), Broker(command, directory / "boot", [guest.name], built.info.labels) as machine:
@@ -89,9 +90,7 @@ def _settled(session):
 def _config(directory, name, *guests):
     """A system with these guests; the shorter the description, the less is measured that nobody asked for."""
     path = directory / f"{name}.toml"
-    sections = [f'[guest.bench{number or ""}]\n{text}\nconsole = "serial"\n' for number, text in enumerate(guests)]
-    path.write_text('schema = 1\nboard  = "qemu-virt"\n' + "".join(sections) +
-                    '[server.serial]\nuses = ["uart"]\n[driver.uart]\ndevice = "pl011"\n')
+    path.write_text(describe({f"bench{number or ''}": keys for number, keys in enumerate(guests)}))
     return path
 
 
