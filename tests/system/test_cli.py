@@ -248,6 +248,32 @@ def test_ctrl_c_during_the_start_is_no_traceback():
         assert process.returncode in (Exit.OK, Exit.INTERRUPTED, -signal.SIGINT) and said in ("", "interrupted\n"), milliseconds
 
 
+INTERRUPTED_FINALIZER = """
+import signal, sys, time
+sys.path.insert(0, sys.argv.pop(1))
+from twainlib import cli
+
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+
+def boards(options):
+    Finalized()
+    time.sleep(60)
+
+cli.commands.boards = boards
+sys.argv = ["twain", "boards"]
+cli.run()
+"""
+
+
+def test_an_interrupt_that_meets_a_finalizer_is_neither_shown_nor_lost():
+    result = subprocess.run([sys.executable, "-B", "-c", INTERRUPTED_FINALIZER, ROOT / "tools"], capture_output=True, text=True,
+                            stdin=subprocess.DEVNULL, timeout=50)
+    assert (result.returncode, result.stdout, result.stderr) == (Exit.INTERRUPTED, "", "interrupted\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_restore_the_terminal_and_end_the_machine(tmp_path, number):
     terminal = Terminal(tmp_path)

@@ -84,7 +84,7 @@ def _lacks_a_file_of_the_user(error):
 def run():
     """main() as a process: ends with its exit code, whatever signal comes at the last moment."""
     code = main()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
@@ -113,8 +113,16 @@ def _take_signals():
             signal.signal(each, lambda *_: None)  # not SIG_IGN, which children would inherit
         raise KeyboardInterrupt
 
-    for number in taken:
+    def stop_later(unraisable):
+        """What interrupts a finalizer is shown and lost: it is neither, but comes again when that is over."""
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
+            sys.__unraisablehook__(unraisable)
+
+    for number in (*taken, signal.SIGALRM):
         signal.signal(number, stop)
+    sys.unraisablehook = stop_later
 
 
 def _write_traceback():
