@@ -99,7 +99,7 @@ TABLE = {
     "mapping.protect": Entry("bad_arg rights", "more less execute inspect block gigabyte preempted remote",
                              {}, ("rights change in place",)),
     "thread.configure": Entry("rights busy bad_slot bad_type dying depth bad_arg occupied", "all_or_nothing exhausted_sched"),
-    "thread.start": Entry("rights busy bad_arg", "runs registers_zero remote"),
+    "thread.start": Entry("rights busy bad_arg", "runs registers_zero fp_registers_zero remote"),
     "thread.stop": Entry("rights", "stops twice queued_caller served_caller server waiter runs_guest remote remote_caller "
                                    "remote_server", unit=("stop undoes whatever a thread waits for",)),
     "thread.resume": Entry("rights busy bad_arg", "goes_on faulted remote call_is_over wait_is_over call_is_made_again"),

@@ -30,35 +30,27 @@ constexpr Reference kReferences[] = {
     {6, Thread::ref_note, Type::notification, rights::note_wait},
 };
 
-void drop_reference(Thread& thread, Thread::Ref ref) {
-    Slot& slot = thread.refs[ref];
-    if (slot.empty()) return;
-    if (ref == Thread::ref_sched) detach_sched(thread);
-    if (ref == Thread::ref_note && thread.note) {
-        thread.note->waiter = nullptr;
-        thread.note = nullptr;
-        thread.bound = false;
-    }
-    slot.clear();
-}
-
-Status check_reference(const Thread& thread, const Reference& wanted, const Slot& slot) {
+Status check_reference(Thread& thread, const Reference& wanted, const Slot& slot) {
     if (const Status status = derivable(slot); !status.ok()) return {status.error, wanted.argument};
     if (wanted.ref == Thread::ref_space && slot.object<Space>().kind != abi::SpaceKind::host)
         return {Error::bad_arg, 3};
     if (wanted.ref == Thread::ref_sched && slot.object<Sched>().bound && slot.object<Sched>().bound != &thread) {
         return {Error::occupied, 5};
     }
-    if (wanted.ref == Thread::ref_note && slot.object<Notification>().waiter &&
-        slot.object<Notification>().waiter != &thread) {
-        return {Error::occupied, 6};
+    if (wanted.ref ==
+        Thread::ref_note) {  // the last one: it is taken at once, before another core's thread waits for it
+        auto& waiter = slot.object<Notification>().waiter;
+        if (waiter != &thread && !waiter.replace(nullptr, &thread)) return {Error::occupied, 6};
     }
     return {};
 }
 
 void take_reference(Thread& thread, const Reference& wanted, Slot& source) {
-    drop_reference(thread, wanted.ref);
     Slot& slot = thread.refs[wanted.ref];
+    if (!slot.empty()) {
+        if (wanted.ref == Thread::ref_sched) detach_sched(thread);
+        slot.clear();
+    }
     (void)derive(source, slot, rights::all, 0);  // checked before
     switch (wanted.ref) {
         case Thread::ref_cspace: thread.cspace = &slot.object<CSpace>(); break;
@@ -71,8 +63,8 @@ void take_reference(Thread& thread, const Reference& wanted, Slot& source) {
             break;
         }
         case Thread::ref_note:
+            if (thread.note && thread.note != &slot.object<Notification>()) thread.note->waiter = nullptr;
             thread.note = &slot.object<Notification>();
-            thread.note->waiter = &thread;
             thread.bound = true;
             break;
         case Thread::ref_fault:
@@ -100,6 +92,8 @@ Status start(Invocation& call, Thread& thread, bool fresh) {
     if (thread.state != State::stopped && thread.state != State::faulted) return {Error::busy, 0};
     if (!thread.cspace || !thread.space) return {Error::bad_arg, 0};
     if (fresh) {
+        machine::forget_thread(thread);
+        thread.thread_pointer = 0;
         thread.frame = {};
         thread.frame.pc = call.arg(2);
         thread.frame.sp = call.arg(3);
@@ -304,7 +298,7 @@ Status invoke_irq(Invocation& call, u32 method) {
     if (!irq.ref.empty()) return {Error::occupied, 0};
     if (const Status status = derive(*slot.value(), irq.ref, rights::all, 0); !status.ok()) return status;
     irq.badge = irq.ref.badge() ? irq.ref.badge() : 1;
-    irq.note = &irq.ref.object<Notification>();
+    irq.note.release(&irq.ref.object<Notification>());
     machine::enable_irq(irq.intid);
     return {};
 }

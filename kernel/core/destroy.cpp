@@ -28,7 +28,7 @@ void lose_reference(Slot& slot) {
             break;
         case Thread::ref_sched: detach_sched(thread); break;
         case Thread::ref_note:
-            if (thread.bound) leave_notification(thread);
+            if (thread.bound) leave(*thread.note);
             break;
         case Thread::ref_fault:
         case Thread::kRefs: break;

@@ -40,7 +40,7 @@ private:
 
 // Nobody runs it, and no core holds it any more. It is held.
 void release(Vcpu& vcpu) {
-    if (vcpu.runner) stop(*vcpu.runner);
+    if (Thread* const runner = __atomic_load_n(&vcpu.runner, __ATOMIC_ACQUIRE)) stop(*runner);
     if (vcpu.page) take_off(vcpu);
 }
 
@@ -58,8 +58,6 @@ void release(Vcpu& vcpu) {
     return false;
 }
 
-bool is_here(const Cpu& cpu, const Vcpu& vcpu) { return vcpu.live == cpu.id || vcpu.live == Vcpu::kNowhere; }
-
 void begin(Cpu& cpu, Thread& self, Vcpu& vcpu) {
     self.vcpu = &vcpu;
     self.state = State::guest;
@@ -67,13 +65,32 @@ void begin(Cpu& cpu, Thread& self, Vcpu& vcpu) {
     guest_enter(cpu, self);
 }
 
+// Another core holds its registers. Waiting for the lock may stop this thread, or take the vCPU away.
+[[gnu::noinline]] void fetch(Cpu& cpu, Thread& self, Vcpu& vcpu) {
+    const StructureLock lock(cpu);
+    if (cpu.current != &self) return;
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(abi::Type::vcpu, abi::rights::vcpu_run) || &cap.object<Vcpu>() != &vcpu) {
+        self.set_result(Status(Error::bad_slot).tag());
+        return;
+    }
+    if (!claim(vcpu, self)) return;
+    take_off(vcpu);
+    begin(cpu, self, vcpu);
+}
+
 }  // namespace
 
+// Only whom nobody can come before any more looks where the registers are.
 void run_vcpu(Cpu& cpu, Vcpu& vcpu) {
-    if (!is_here(cpu, vcpu)) [[unlikely]] {
-        sys_vcpu_run(cpu);
-    } else if (claim(vcpu, *cpu.current)) [[likely]] {
-        begin(cpu, *cpu.current, vcpu);
+    Thread& self = *cpu.current;
+    if (!claim(vcpu, self)) [[unlikely]]
+        return;
+    if (vcpu.live == cpu.id || vcpu.live == Vcpu::kNowhere) [[likely]] {
+        begin(cpu, self, vcpu);
+    } else {
+        __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
+        fetch(cpu, self, vcpu);
     }
 }
 
@@ -81,27 +98,10 @@ void sys_vcpu_run(Cpu& cpu) {
     Thread& self = *cpu.current;
     const Capability cap = self.cspace->load(self.frame.x[0]);
     if (!cap.has(abi::Type::vcpu, abi::rights::vcpu_run)) [[unlikely]] {
-        const Error error = !cap.head                       ? Error::bad_slot
-                            : cap.type() == abi::Type::vcpu ? Error::rights
-                                                            : Error::bad_type;
-        self.set_result(Status(error).tag());
+        self.set_result(cap.lacks(abi::Type::vcpu).tag());
         return;
     }
-    Vcpu& vcpu = cap.object<Vcpu>();
-    if (is_here(cpu, vcpu)) {
-        if (claim(vcpu, self)) begin(cpu, self, vcpu);
-        return;
-    }
-    // Another core holds its registers. Waiting for the lock may have stopped this thread, or taken the vCPU away.
-    const StructureLock lock(cpu);
-    if (cpu.current != &self) return;
-    if (self.cspace->load(self.frame.x[0]).head != cap.head) {
-        self.set_result(Status(Error::bad_slot).tag());
-        return;
-    }
-    if (!claim(vcpu, self)) return;
-    take_off(vcpu);
-    begin(cpu, self, vcpu);
+    run_vcpu(cpu, cap.object<Vcpu>());
 }
 
 void guest_wake(Cpu& cpu, Thread& thread) {

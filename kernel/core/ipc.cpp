@@ -21,12 +21,6 @@ constexpr u64 kLabel = 0xffff'ffff;
 
 u64 error_tag(Error error, unsigned argument = 0) { return Status(error, argument).tag(); }
 
-// Why a look-up failed: for the slow path only.
-u64 lookup_error(Capability cap, Type type) {
-    if (!cap.head) return error_tag(Error::bad_slot, 0);
-    return error_tag(cap.type() == type ? Error::rights : Error::bad_type, 0);
-}
-
 void copy_words(const Frame& from, Frame& to) {
     for (unsigned i = 2; i < 8; ++i) to.x[i] = from.x[i];
 }
@@ -79,9 +73,6 @@ void lend(Thread& caller, Thread& server) {
 void give_back(Cpu& cpu, Thread& caller) {
     Sched* sched = caller.lent;
     if (!sched) return;
-    const auto own_time = [](Thread& thread) {
-        return thread.sched && thread.sched->user == &thread ? thread.sched : nullptr;
-    };
     caller.lent = nullptr;
     for (Thread* between = caller.server; between && between->lent == sched; between = between->server) {
         between->lent = nullptr;
@@ -311,7 +302,7 @@ namespace {
 void call(Cpu& cpu, Thread& self, const StructureLock* lock) {
     const Capability cap = self.cspace->load(self.frame.x[0]);
     if (!cap.has(Type::endpoint, rights::ep_call)) {
-        self.set_result(lookup_error(cap, Type::endpoint));
+        self.set_result(cap.lacks(Type::endpoint).tag());
         return;
     }
     if ((self.frame.x[1] & abi::kTagCap) && !(cap.rights() & rights::ep_pass)) {
@@ -324,7 +315,7 @@ void call(Cpu& cpu, Thread& self, const StructureLock* lock) {
 void reply_wait(Cpu& cpu, Thread& self, const StructureLock* lock) {
     const Capability cap = self.cspace->load(self.frame.x[0]);
     if (!cap.has(Type::endpoint, rights::ep_receive)) {
-        self.set_result(lookup_error(cap, Type::endpoint));
+        self.set_result(cap.lacks(Type::endpoint).tag());
         return;
     }
     Endpoint& endpoint = cap.object<Endpoint>();
@@ -375,7 +366,7 @@ namespace {
 void wait_endpoint(Cpu& cpu, Thread& self, const StructureLock* lock) {
     const Capability cap = self.cspace->load(self.frame.x[0]);
     if (!cap.has(Type::endpoint, rights::ep_receive)) {  // waiting for the lock may have taken it away
-        self.set_result(lookup_error(cap, Type::endpoint));
+        self.set_result(cap.lacks(Type::endpoint).tag());
         return;
     }
     Endpoint& endpoint = cap.object<Endpoint>();
@@ -431,7 +422,7 @@ void sys_wait(Cpu& cpu) {
         return;
     }
     if (!cap.has(Type::notification, rights::note_wait)) {
-        self.set_result(lookup_error(cap, Type::notification));
+        self.set_result(cap.lacks(Type::notification).tag());
         return;
     }
     sleep_on(cpu, cap.object<Notification>());
@@ -462,7 +453,7 @@ void sys_signal(Cpu& cpu) {
     Thread& self = *cpu.current;
     const Capability cap = self.cspace->load(self.frame.x[0]);
     if (!cap.has(Type::notification, rights::note_signal)) [[unlikely]] {
-        self.set_result(lookup_error(cap, Type::notification));
+        self.set_result(cap.lacks(Type::notification).tag());
         return;
     }
     self.set_result(0);

@@ -50,8 +50,8 @@ void drain(Reply& reply);
 void drain(Notification& note);
 void drain(Sched& sched);
 
-// The thread loses the notification that it is bound to or waits for. Structure lock.
-void leave_notification(Thread& waiter);
+// Whoever is bound to the notification, or waits for it, is not any more. Structure lock.
+void leave(Notification& note);
 
 // A scheduling context goes away, or is taken from its owner. Structure lock.
 void detach_sched(Thread& thread);

@@ -17,7 +17,7 @@ public:
     u32 intid;
     CpuId core;
     bool unacknowledged;
-    Notification* note;
+    Shared<Notification*> note;  // nullptr: the line is disabled
     u64 badge;
     Slot ref;
 

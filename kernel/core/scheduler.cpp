@@ -28,12 +28,13 @@ void exhaust(Cpu& cpu, Sched& sched) {
     sched.exhausted = true;
     if (!sched.armed()) cpu.timers.insert(sched, sched.budget.next());
     Thread* user = sched.user;
-    if (user && user->runnable()) requeue_level(cpu, *user);  // it gave up the processor just when the budget ended
+    if (!user) return;
     // A server that has been working on its caller's time goes on with its own.
-    if (sched.hard && user && user->sched && user->sched != &sched && user->sched->user == user) {
+    if (Sched* const own = own_time(*user); sched.hard && own && own != &sched) {
         sched.user = nullptr;
-        user->active = user->sched;
+        user->active = own;
     }
+    if (user->runnable()) requeue_level(cpu, *user);  // it gave up the processor just when the budget ended
 }
 
 void replenish(Cpu& cpu, Sched& sched, Ticks now) {
@@ -111,6 +112,13 @@ void charge(Cpu& cpu, Ticks now) {
     if (sched->budget.empty()) exhaust(cpu, *sched);
 }
 
+void stop_charging(Cpu& cpu, Sched& sched) {
+    cpu.hazard |= kReschedule;
+    if (cpu.sched != &sched) return;
+    charge(cpu, machine::now());
+    cpu.sched = nullptr;
+}
+
 void move(Thread& thread, CpuId core) {
     if (thread.core == core) return;
     machine::settle_thread(thread);
@@ -120,7 +128,7 @@ void move(Thread& thread, CpuId core) {
 void reconfigure(Sched& sched, const Sched& wanted) {
     run_on(sched.core, [&] {
         Cpu& cpu = machine::cpu();
-        if (cpu.sched == &sched) charge(cpu, machine::now());
+        stop_charging(cpu, sched);
         cpu.timers.remove(sched);
         sched.budget = wanted.budget;
         sched.exhausted = false;
@@ -131,7 +139,6 @@ void reconfigure(Sched& sched, const Sched& wanted) {
             remove_ready(cpu, *user);
             make_ready(cpu, *user);
         }
-        cpu.hazard |= kReschedule;
         program_timer(cpu);
     });
     sched.core = wanted.core;

@@ -39,6 +39,14 @@ inline void charge_slice(Cpu& cpu, Ticks now) {
     cpu.since = now;
 }
 
+// Charges it one last time if it is the running one. If its thread stays where it is, that begins anew.
+void stop_charging(Cpu& cpu, Sched& sched);
+
+// What a thread has of its own to run on; nullptr: nothing, or it has lent it.
+inline Sched* own_time(const Thread& thread) {
+    return thread.sched && thread.sched->user == &thread ? thread.sched : nullptr;
+}
+
 // The next timer interrupt: the first deadline, or the end of the budget.
 inline void program_timer(Cpu& cpu) {
     Ticks next = cpu.timers.next();

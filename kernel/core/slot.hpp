@@ -34,6 +34,10 @@ struct Capability {
         const u64 want = u64{static_cast<u8>(type)} << 56 | u64{rights} << 48;
         return (head & (u64{0xff} << 56 | u64{rights} << 48)) == want;
     }
+    // Why it is not of the type, or has not the rights.
+    Status lacks(Type wanted) const {
+        return {!head ? Error::bad_slot : type() == wanted ? Error::rights : Error::bad_type, 0};
+    }
     template <typename T>
     T& object() const {
         return *reinterpret_cast<T*>((head & kAddressMask) | machine::kPointerUpper);

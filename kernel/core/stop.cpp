@@ -125,17 +125,19 @@ void drain(Reply& reply) {
     });
 }
 
-void leave_notification(Thread& waiter) {
-    run_on(waiter.core, [&] {
+void leave(Notification& note) {
+    Thread* const waiter = note.waiter;
+    if (!waiter) return;
+    run_on(waiter->core, [&] {
         Cpu& cpu = machine::cpu();
-        if (!waiter.note) return;
-        waiter.note->waiter = nullptr;
-        waiter.note = nullptr;
-        waiter.bound = false;
-        if (waiter.state != State::waiting || waiter.vcpu) return;
-        disarm(cpu, waiter);
-        tell_cancelled(waiter);
-        make_ready(cpu, waiter);
+        if (note.waiter != waiter) return;  // it has gone on meanwhile
+        note.waiter = nullptr;
+        waiter->note = nullptr;
+        waiter->bound = false;
+        if (waiter->state != State::waiting || waiter->vcpu) return;
+        disarm(cpu, *waiter);
+        tell_cancelled(*waiter);
+        make_ready(cpu, *waiter);
     });
 }
 
@@ -143,7 +145,7 @@ void drain(Notification& note) {
     if (const u32 owner = __atomic_load_n(&note.timer_owner, __ATOMIC_ACQUIRE)) {
         run_on(owner - 1, [&] { machine::cpu().timers.remove(note); });
     }
-    if (note.waiter) leave_notification(*note.waiter);
+    leave(note);
 }
 
 void drain(Sched& sched) {
@@ -156,10 +158,7 @@ void detach_sched(Thread& thread) {
     if (!sched) return;
     run_on(thread.core, [&] {
         Cpu& cpu = machine::cpu();
-        if (cpu.sched == sched) {
-            charge(cpu, machine::now());
-            cpu.sched = nullptr;
-        }
+        stop_charging(cpu, *sched);
         if (Thread* user = sched->user; user && user->active == sched) {
             if (cpu.current == user) {
                 leave_current(cpu);
@@ -172,7 +171,6 @@ void detach_sched(Thread& thread) {
         sched->bound = nullptr;
         thread.sched = nullptr;
         thread.active = nullptr;
-        cpu.hazard |= kReschedule;
     });
 }
 

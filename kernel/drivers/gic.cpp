@@ -76,6 +76,7 @@ void configure_spi(u32 intid, bool edge, CpuId core) {
 }
 
 void enable_spi(u32 intid, bool on) {
+    dsb_ish();  // another core that takes it finds whom it is for
     distributor().write((on ? kSetEnable : kClearEnable) + intid / 32 * 4, 1u << intid % 32);
     if (!on) {
         wait_writes();

@@ -39,9 +39,10 @@ void other_space() {
     const sys::Endpoint badged{scratch.copy(endpoint.slot, rights::ep_call, 0xb4d6e)};
     const sys::Thread thread = scratch.thread();
     need(thread.configure(kSelf, space, {}, scratch.sched(63), {}));
-    const u64 pointer[] = {kPointer, 0, 0, 0};
-    need(thread.write(34, 1, pointer));
-    need(thread.start(kCode, 0, endpoint.slot, word));
+    const u64 arguments[] = {endpoint.slot, word, 0, 0}, others[] = {0, kCode, 0, kPointer};
+    need(thread.write(0, 4, arguments));
+    need(thread.write(31, 4, others));
+    need(thread.resume());
     pause();
     const u64 own = thread_pointer();
     for (unsigned i = 0; i < 3; ++i) {

@@ -130,6 +130,24 @@ void registers() {
     need(thread.stop());
     need(thread.read(27, five));
     check("thread.start/registers_zero", five[0] == 0 && five[1] == 0 && five[2] == 0 && five[3] == 0);
+    need(thread.read(34, five));
+    check("thread.start/registers_zero", five[0] == 0);
+}
+
+// Whoever had the thread before leaves nothing in the FP registers either.
+void fresh_fp_registers() {
+    Scratch scratch;
+    Worker worker(scratch, [](Worker& self) {
+        u64 value = 0;
+        asm volatile("fmov %0, d31\n fmov d31, %1" : "=&r"(value) : "r"(0x0123'4567'89ab'cdef) : "v31");
+        self.word[0] = value;
+    });
+    for (int life = 0; life < 2; ++life) {
+        worker.word[0] = 1;
+        need(worker.start());
+        check("thread.start/fp_registers_zero", wait_for([&] { return worker.word[0] != 1; }) && worker.word[0] == 0);
+        need(worker.thread.stop());
+    }
 }
 
 // Registers written into a stopped thread are what it goes on with.
@@ -228,6 +246,7 @@ void test_thread() {
     run();
     limited();
     registers();
+    fresh_fp_registers();
     redirected();
     bereft();
     floating_point();

@@ -130,11 +130,11 @@ void serve_interrupts(Cpu& cpu, Gic gic) {
         }
         if (intid >= Irq::kFirst) {
             Irq* irq = Irq::of(intid);
-            if (irq && irq->note) {
+            if (Notification* const note = irq ? irq->note.acquire() : nullptr) {
                 __atomic_store_n(&irq->unacknowledged, true, __ATOMIC_RELEASE);
-                signal(cpu, *irq->note, irq->badge);
+                signal(cpu, *note, irq->badge);
             } else {
-                gic::enable_spi(intid, false);
+                gic.deactivate(token);  // it came just before it was disabled
             }
             continue;
         }

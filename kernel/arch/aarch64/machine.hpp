@@ -69,7 +69,7 @@ u64 renew_tag(Space& space);      // its tag is stale; what it is then
 using FpuState = kernel::FpuState;
 // switch.hpp: switch_thread(cpu, before, after): thread pointer, space, FPU access; leave_thread(cpu, thread)
 void settle_thread(Thread& thread);  // no core holds registers of it; structure lock
-void forget_thread(Thread& thread);
+void forget_thread(Thread& thread);  // it has no FP registers any more; structure lock
 
 // Guests
 inline constexpr bool kVmmInjects = Regime::kVmmInjects;     // there are no list registers: to be woken is to exit

@@ -132,7 +132,9 @@ void relax() {
 }
 
 void halt() { throw fake::Halted{}; }
-void barrier() {}
+void barrier() {
+    if (auto work = std::exchange(machine_state.at_barrier, nullptr)) work();
+}
 bool preemption_pending() { return machine_state.preempt && machine_state.preempt(); }
 void idle(Cpu&) { throw fake::Idle{}; }
 

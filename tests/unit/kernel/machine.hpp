@@ -132,6 +132,7 @@ struct Machine {
     std::function<bool()> preempt;        // empty: never
     std::function<void()> while_waiting;  // called once, the next time that the kernel waits
     std::function<void()> while_writing;  // called once, by the next text that goes out of the UART
+    std::function<void()> at_barrier;     // called once, at the next barrier
     bool mail_while_waiting = false;      // a core whose request is served takes its mail as well
 };
 Machine& state();

@@ -56,6 +56,20 @@ void take_away(Slot& slot) {
 
 }  // namespace
 
+TEST_CASE("a vCPU that another core has just run takes its registers along too") {
+    Guests w;
+    Vcpu& vcpu = w.object<Vcpu>(kVcpu);
+    fake::state().at_barrier = [&] {  // it has run there and come back, before this one was the only one
+        vcpu.live = 1;
+        w.cpu(1).loaded = &vcpu;
+    };
+    w.call(*w.here, Sys::vcpu_run, {kVcpu});
+    REQUIRE(w.here->state == State::guest);
+    REQUIRE(vcpu.live == 0);
+    REQUIRE(w.cpu(1).loaded == nullptr);
+    w.check();
+}
+
 TEST_CASE("a vCPU that moves takes its registers along") {
     Guests w;
     Vcpu& vcpu = w.object<Vcpu>(kVcpu);

@@ -101,6 +101,49 @@ TEST_CASE("a signal meets a waiter that is being stopped or removed") {
     }
 }
 
+TEST_CASE("a thread is bound to a notification while another begins to wait for it") {
+    for (const bool again : {false, true}) {
+        World w(2);
+        Notification& note = w.notification(kE);
+        Thread& waiter = w.thread(1);
+        Thread& bound = w.thread(1);
+        const u64 slot = w.next_slot - 2;
+        w.settle();
+        REQUIRE(w.invoke(slot, abi::thread::stop).ok());
+        if (again) REQUIRE(w.invoke(slot, abi::thread::configure, 0, 0, 0, 0, kE).ok());
+        fake::state().while_waiting = [&] { w.call(waiter, Sys::wait, {kE, abi::kForever}); };
+        REQUIRE(w.invoke(slot, abi::thread::configure, 0, 0, 0, slot + 1, kE).ok());
+        REQUIRE(note.waiter == &bound);
+        REQUIRE(bound.bound);
+        REQUIRE(waiter.note == nullptr);
+        REQUIRE(w.answer(waiter).error() == Error::busy);
+        w.check();
+    }
+}
+
+TEST_CASE("a notification goes while its waiter goes on to another") {
+    World w(2);
+    w.notification(kE);
+    Notification& other = w.notification(kE + 1);
+    Thread& waiter = w.thread(1);
+    w.settle();
+    w.call(waiter, Sys::wait, {kE, machine::now() + 100});
+    std::function<void()> meanwhile = [&] {
+        if (!w.cpu(1).request->run) {  // nobody finds it any more; then its waiter is looked for
+            fake::on(1, [&] { serve_other_cores(w.cpu(1)); });
+            fake::state().while_waiting = meanwhile;
+            return;
+        }
+        w.pass(100);
+        w.call(waiter, Sys::wait, {kE + 1, abi::kForever});
+    };
+    fake::state().while_waiting = meanwhile;
+    REQUIRE(w.invoke(kC, abi::cspace::remove, kE).ok());
+    REQUIRE(waiter.state == State::waiting);
+    REQUIRE(other.waiter == &waiter);
+    w.check();
+}
+
 TEST_CASE("a thread is stopped while it waits for the structure lock") {
     for (int what = 0; what < 4; ++what) {
         World w(2);

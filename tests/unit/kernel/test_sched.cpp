@@ -265,6 +265,28 @@ TEST_CASE("a captured caller has its time back at once") {
     w.check();
 }
 
+TEST_CASE("a server whose borrowed budget ends just as it gives up the processor goes on with its own time") {
+    World w;
+    w.endpoint(40);
+    Thread& server = w.thread(0, 5);
+    Thread& client = w.thread(0, 9, 1000, 10'000, true);
+    Thread& urgent = w.thread(0, 12);
+    w.notification(91);
+    park_root(w);
+    w.call(urgent, Sys::wait, {91, abi::kForever});
+    w.call(server, Sys::reply_wait, {40});
+    w.call(client, Sys::call, {40, 1});
+    REQUIRE(server.active == client.sched);
+    fake::state().clock += 1000;  // the timer interrupt has not been taken yet
+    w.call(server, Sys::signal, {91});
+    REQUIRE(w.cpu().current == &urgent);
+    REQUIRE(server.active == server.sched);
+    w.check();
+    w.call(urgent, Sys::wait, {91, abi::kForever});
+    REQUIRE(w.cpu().current == &server);
+    w.check();
+}
+
 TEST_CASE("make_sched and configure: every argument's limits") {
     World w(2);
     const auto make = [&](Ticks budget, Ticks period, u64 param) {
@@ -302,6 +324,18 @@ TEST_CASE("a running thread's priority and budget may change, its core may not")
     park_root(w);
     REQUIRE(w.cpu().current == &a);
     REQUIRE(b.runnable());
+    w.check();
+}
+
+TEST_CASE("a context that moves to another core is charged by that one alone") {
+    World w(2);
+    Thread& a = w.thread(1, 5);
+    const u64 thread = w.next_slot - 2, sched = w.next_slot - 1;
+    w.settle();
+    REQUIRE(w.cpu(1).current == &a);
+    REQUIRE(w.invoke(thread, abi::thread::stop).ok());  // core 1 has served the request and gone no further
+    REQUIRE(w.invoke(sched, abi::sched::configure, 1000, 10'000, 5).ok());
+    REQUIRE(w.cpu(1).sched == nullptr);
     w.check();
 }
 
