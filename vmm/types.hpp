@@ -11,7 +11,8 @@ namespace twain::vmm {
 
 inline constexpr unsigned kMaxVcpus = 8;
 
-using VcpuIndex = unsigned;  // 0 .. kMaxVcpus - 1; also affinity level 0 of the guest's MPIDR_EL1
+using VcpuIndex = unsigned;                // 0 .. kMaxVcpus - 1; also affinity level 0 of the guest's MPIDR_EL1
+inline constexpr VcpuIndex kNoVcpu = ~0u;  // the event loop
 
 struct Ipa {  // intermediate physical: what the guest takes for a physical address
     std::uint64_t value = 0;

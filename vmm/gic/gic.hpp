@@ -34,7 +34,6 @@ using Intid = unsigned;
 
 inline constexpr Intid kVirtualTimer = 27, kPhysicalTimer = 30;  // PPIs that Linux expects (BSA 3.8)
 inline constexpr Intid kFirstSpi = 32, kIntids = 64;
-inline constexpr VcpuIndex kNoVcpu = ~0u;  // the event loop
 inline constexpr std::uint64_t kDistributorBytes = 0x10000, kRedistributorBytes = 0x20000;
 inline constexpr std::uint64_t kSgiFrame = 0x10000;                                        // in a redistributor
 inline constexpr std::uint64_t kDistributor2Bytes = 0x1000, kCpuInterface2Bytes = 0x2000;  // version 2

@@ -21,6 +21,7 @@
 #include "vmm/load/device_tree.hpp"
 #include "vmm/load/image.hpp"
 #include "vmm/machine/counters.hpp"
+#include "vmm/machine/lock.hpp"
 #include "vmm/machine/platform.hpp"
 #include "vmm/psci/firmware.hpp"
 #include "vmm/sysreg/registers.hpp"

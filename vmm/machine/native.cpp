@@ -6,7 +6,6 @@ namespace twain::vmm {
 namespace {
 
 constexpr std::uint64_t kCacheLine = 64;
-constexpr sys::Nanoseconds kPause = 20'000;
 
 template <typename Operation>
 void each_line(const void* at, std::uint64_t bytes, Operation operation) {
@@ -36,19 +35,12 @@ void NativePlatform::park(VcpuIndex v, std::uint64_t deadline) {
 
 void NativePlatform::poke() { (void)timer_.arm(sys::now()); }
 
-// The holder may have a lower priority on the same core: after a few attempts only sleeping lets it run. Both
-// kinds of thread sleep on their own notification and keep what comes meanwhile.
-void NativePlatform::pause(VcpuIndex who, unsigned attempt) {
-    constexpr unsigned kYields = 4;
-    if (attempt < kYields) {
-        sys::yield();
-        return;
-    }
-    const std::uint64_t until = sys::after_ns(kPause);
+// Both kinds of thread sleep on their own notification, and keep what else comes meanwhile.
+void NativePlatform::rest(VcpuIndex who) {
     if (who == kNoVcpu) {
-        saved_events_ |= events_.wait(until).value_or(0);
+        saved_events_ |= events_.wait(abi::kForever).value_or(0);
     } else {
-        saved_wake_[who] |= vcpus_[who].wake.wait(until).value_or(0);
+        saved_wake_[who] |= vcpus_[who].wake.wait(abi::kForever).value_or(0);
     }
 }
 

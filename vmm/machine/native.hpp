@@ -44,7 +44,10 @@ public:
     void wake(VcpuIndex v) { (void)vcpus_[v].wake.signal(); }
     // The event loop's own timer, due at once: a capability to signal its events it does not have.
     void poke();
-    void pause(VcpuIndex who, unsigned attempt);
+
+    void yield() { sys::yield(); }
+    void rest(VcpuIndex who);
+    void rouse(VcpuIndex who) { who == kNoVcpu ? poke() : wake(who); }
 
     std::size_t console_write(std::span<const char> text) { return out_.write({text.data(), text.size()}); }
     std::size_t console_read(std::span<char> buffer) { return in_.read(buffer); }
@@ -61,7 +64,7 @@ private:
     std::array<VcpuHandles, kMaxVcpus> vcpus_{};
     sys::Notification events_;
     sys::Notification timer_;
-    std::array<std::uint64_t, kMaxVcpus> saved_wake_{};  // bits that came while pause() slept
+    std::array<std::uint64_t, kMaxVcpus> saved_wake_{};  // bits that came while rest() slept
     std::uint64_t saved_events_ = 0;
     ring::OutPort out_;
     ring::InPort in_;

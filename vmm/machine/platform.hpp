@@ -25,7 +25,8 @@ struct RunResult {
 //   kick    abi::vcpu::kKick*; an exit asked for while the vCPU does not run makes the next run() return at once
 //   park    the vCPU's thread sleeps until wake() or the deadline; a wake() before it is not lost
 //   poke    makes the event loop look at the machine
-//   pause   called by a thread that finds a lock taken, with the number of times before
+//   yield   lets other threads of the same priority run
+//   rest    the thread sleeps until rouse() of it, which is not lost if it comes before; or wakes for no reason
 //   console_write, console_read   as much as possible, never blocks; the number of characters
 //   console_wait   asks to be woken when there is something to read; true: there is nothing
 //   zero    clears guest memory;  publish: makes what was written visible to a guest whose caches are off
@@ -39,40 +40,14 @@ concept Platform = requires(P& p, VcpuIndex v, std::uint64_t n, std::span<const 
     p.park(v, n);
     p.wake(v);
     p.poke();
-    p.pause(v, 0u);
+    p.yield();
+    p.rest(v);
+    p.rouse(v);
     { p.console_write(out) } -> std::same_as<std::size_t>;
     { p.console_read(in) } -> std::same_as<std::size_t>;
     { p.console_wait() } -> std::same_as<bool>;
     p.zero(at, n);
     p.publish(at, n);
-};
-
-// A lock for a few hundred instructions. Threads that wait give way, also to a holder of lower priority: Platform::pause
-// sleeps after some attempts.
-template <Platform P>
-class Lock {
-public:
-    void lock(P& platform, VcpuIndex who) {
-        for (unsigned attempt = 0; __atomic_exchange_n(&taken_, 1u, __ATOMIC_ACQUIRE) != 0; ++attempt) {
-            platform.pause(who, attempt);
-        }
-    }
-    void unlock() { __atomic_store_n(&taken_, 0u, __ATOMIC_RELEASE); }
-
-private:
-    std::uint32_t taken_ = 0;
-};
-
-template <Platform P>
-class Guard {
-public:
-    Guard(Lock<P>& lock, P& platform, VcpuIndex who) : lock_(lock) { lock_.lock(platform, who); }
-    ~Guard() { lock_.unlock(); }
-    Guard(const Guard&) = delete;
-    Guard& operator=(const Guard&) = delete;
-
-private:
-    Lock<P>& lock_;
 };
 
 }  // namespace twain::vmm

@@ -26,6 +26,9 @@ public:
     std::string printed;
     std::string typed;
     std::size_t console_room = ~std::size_t{0};
+    // Threads that wait for a lock look again and again, unless a test wants to know better.
+    std::function<void(VcpuIndex)> rests = [](VcpuIndex) { std::this_thread::yield(); };
+    std::function<void(VcpuIndex)> rouses = [](VcpuIndex) {};
     unsigned pokes = 0;
     unsigned syncs = 0;
 
@@ -66,7 +69,9 @@ public:
         ++pokes;
         changed_.notify_all();
     }
-    void pause(VcpuIndex, unsigned) { std::this_thread::yield(); }
+    void yield() { std::this_thread::yield(); }
+    void rest(VcpuIndex v) { rests(v); }
+    void rouse(VcpuIndex v) { rouses(v); }
     std::size_t console_write(std::span<const char> text) {
         const std::size_t count = std::min(text.size(), console_room);
         printed.append(text.data(), count);
