@@ -570,11 +570,24 @@ void timers() {
     result("timers fire", interrupts[1].count != before, 0);
 }
 
+// Private interrupts of a processor, as they were when it began.
+void restore_own(u64 frame, u32 enabled) {
+    write32(frame + 0x180, ~0u);
+    write32(frame + 0x280, ~0u);
+    write32(frame + 0x380, ~0u);
+    write32(frame + 0x80, machine.gic == 2 ? 0 : ~0u);
+    write32(frame + 0xc04, 0);
+    for (u32 n = 0; n < 32; n += 4) {
+        write32(frame + 0x400 + n, 0xa0a0'a0a0);
+    }
+    write32(frame + 0x100, enabled);
+}
+
 // Every word of the interrupt controller, at every width, crooked too; then every register of the CPU interface.
 void interrupt_controller() {
     Chance chance(10);
     static constexpr u64 frames[] = {
-        kGicd, kGicr, kGicr + 0x1'0000, kGicr + 0x2'0000, kGicr + 0x3'0000, kGicr + 0x6'0000, kGicr + 0x7'0000};
+        kGicd, kGicc, kGicr, kGicr + 0x1'0000, kGicr + 0x2'0000, kGicr + 0x3'0000, kGicr + 0x6'0000, kGicr + 0x7'0000};
     static constexpr u32 code[] = {0x3940'0020, kBrk, 0x7940'0020, kBrk, 0xb940'0020, kBrk, 0xf940'0020, kBrk,
                                    0x3900'0020, kBrk, 0x7900'0020, kBrk, 0xb900'0020, kBrk, 0xf900'0020, kBrk};
     put_code(words_page(), code);
@@ -589,7 +602,7 @@ void interrupt_controller() {
         }
     }
     // The interface itself: op1 0, CRn 12 and CRn 4 CRm 6. With EL2 it is the processor's, and QEMU 7.2 does not stand BPR.
-    const bool own = machine.twain && state.vector != 0;
+    const bool own = machine.twain && machine.gic == 3 && state.vector != 0;
     for (u32 register_number = 0; own && register_number < 128 * 2; ++register_number) {
         const u32 crm = register_number >> 4 & 15, op2 = register_number >> 1 & 7;
         const bool binary_point = (crm == 8 && op2 == 3) || (crm == 12 && op2 == 3);
@@ -601,32 +614,31 @@ void interrupt_controller() {
             (void)attempt(reinterpret_cast<u64>(__words), kEl1h);
         }
     }
-    asm volatile("msr s3_0_c12_c12_4, %0\n\tisb" ::"r"(u64{2}));  // ICC_CTLR_EL1: deactivation by itself
-    for (u64 n = 0; n < 64; ++n) {
-        asm volatile("msr s3_0_c12_c11_1, %0" ::"r"(n));  // ICC_DIR_EL1
+    if (machine.gic == 3) {
+        asm volatile("msr s3_0_c12_c12_4, %0\n\tisb" ::"r"(u64{2}));  // ICC_CTLR_EL1: deactivation by itself
+        for (u64 n = 0; n < 64; ++n) {
+            asm volatile("msr s3_0_c12_c11_1, %0" ::"r"(n));  // ICC_DIR_EL1
+        }
+        asm volatile("msr s3_0_c12_c8_4, xzr\n\tmsr s3_0_c12_c9_0, xzr\n\tisb");  // ICC_AP0R0_EL1, ICC_AP1R0_EL1
     }
-    asm volatile("msr s3_0_c12_c8_4, xzr\n\tmsr s3_0_c12_c9_0, xzr\n\tisb");  // ICC_AP0R0_EL1, ICC_AP1R0_EL1
     repair(0);
     asm volatile("msr vbar_el1, %0\n\tisb" ::"r"(vectors));
     write32(kGicd, 0);
     write32(kGicd + 0x184, ~0u);
-    for (u32 cpu = 0; cpu < 4; ++cpu) {
-        const u64 frame = kGicr + cpu * kRedistributor + kSgiFrame;
-        write32(frame + 0x180, ~0u);
-        write32(frame + 0x280, ~0u);
-        write32(frame + 0x380, ~0u);
-        write32(frame + 0x80, ~0u);
-        write32(frame + 0xc04, 0);
-        for (u32 n = 0; n < 32; n += 4) {
-            write32(frame + 0x400 + n, 0xa0a0'a0a0);
+    for (u32 cpu = 0; cpu < 4 && machine.gic == 3; ++cpu) {
+        restore_own(kGicr + cpu * kRedistributor + kSgiFrame, cpu == 0 ? 1u << 27 : 2);
+    }
+    if (machine.gic == 2) {  // those of the others can be reached from there only
+        restore_own(kGicd, 2);
+        for (u32 n = 0; n < 16; n += 4) {
+            write32(kGicd + 0xf10 + n, ~0u);  // GICD_CPENDSGIR
         }
-        write32(frame + 0x100, cpu == 0 ? 1u << 27 : 2);
     }
     gic_start();
-    write32(own_interrupts() + 0x200, 1u << 3);
     write32(own_interrupts() + 0x100, 1u << 3);
     interrupts[1].seen = 0;
     enable_interrupts(true);
+    send_sgi(self(), 3);
     result("an interrupt still comes", wait_for(3), interrupts[1].seen);
     enable_interrupts(false);
 }

@@ -153,7 +153,7 @@ u64 choose_value(Chance& chance) {
         case 13: return any % 8 != 0 ? kGicd + 0x1000 + (any & 0xeff8) : kUart + 0x40 + (any & 0xff8);
         case 14: return any % 8 != 0 ? 0x1'0000'0000 + (any & 0xffff'fff8) : kRam + 0x200'0000 + (any & 0xfff8);
         case 15:
-            return any % 16 != 0 ? kGicr + 0x2'0000 + (any & 0x1'fff8)
+            return any % 16 != 0 ? machine.gic == 2 ? kGicc + (any & 0x1ffc) : kGicr + 0x2'0000 + (any & 0x1'fff8)
                                  : reinterpret_cast<u64>(&victim_tables) + (any % sizeof victim_tables & ~u64{7});
         case 16: return any % 64 != 0 ? kRam + 0x40'0000 + (any & 0xf'fff8) : 0x8400'0000 + (any >> 32 & 0x1f);
         case 17: return reinterpret_cast<u64>(__words) + (any & 0xffc);
@@ -278,6 +278,34 @@ void run_words() {
     }
 }
 
+// The CPU interface: what waits is taken, and what is active ends.
+static void repair_interface3() {
+    u64 token = 0;
+    for (unsigned n = 0; n < 40; ++n) {
+        asm volatile("mrs %0, s3_0_c12_c12_0\n\tdsb sy" : "=r"(token)::"memory");  // ICC_IAR1_EL1
+        if ((token & 0xff'ffff) >= 1020) {
+            break;
+        }
+        asm volatile("msr s3_0_c12_c12_1, %0\n\tisb" ::"r"(token) : "memory");  // ICC_EOIR1_EL1
+    }
+    asm volatile("msr s3_0_c12_c12_4, xzr\n\tmsr s3_0_c4_c6_0, %0\n\tmsr s3_0_c12_c12_7, %1\n\tisb" ::"r"(u64{0xff}),
+                 "r"(u64{1}));
+}
+
+static void repair_interface2() {
+    write32(kGicc, 1);
+    write32(kGicc + 4, 0xff);
+    write32(kGicc + 8, 0);  // GICC_BPR
+    for (unsigned n = 0; n < 40; ++n) {
+        const u32 token = read32(kGicc + 0xc);
+        if ((token & 0x3ff) >= 1020) {
+            break;
+        }
+        write32(kGicc + 0x10, token);
+    }
+    write32(kGicc + 0xd0, 0);  // GICC_APR0: nothing is active
+}
+
 void repair(u64 space) {
     asm volatile("msr ttbr0_el1, %0\n\tmsr ttbr1_el1, %1\n\tisb" ::"r"(lower_tables(space)),
                  "r"(physical(victim_tables.high0))
@@ -288,16 +316,11 @@ void repair(u64 space) {
     asm volatile("msr tpidr_el1, %0" ::"r"(kSecret));
     asm volatile("msr cntv_ctl_el0, xzr\n\tmsr cntp_ctl_el0, xzr\n\tmsr mdscr_el1, xzr");
     asm volatile("msr s2_0_c0_c0_5, xzr\n\tmsr s2_0_c0_c1_5, xzr\n\tmsr s2_0_c0_c0_7, xzr\n\tmsr s2_0_c0_c1_7, xzr");
-    u64 token = 0;
-    for (unsigned n = 0; n < 40; ++n) {  // what waits is taken, and what is active ends
-        asm volatile("mrs %0, s3_0_c12_c12_0\n\tdsb sy" : "=r"(token)::"memory");  // ICC_IAR1_EL1
-        if ((token & 0xff'ffff) >= 1020) {
-            break;
-        }
-        asm volatile("msr s3_0_c12_c12_1, %0\n\tisb" ::"r"(token) : "memory");  // ICC_EOIR1_EL1
+    if (machine.gic == 2) {
+        repair_interface2();
+    } else {
+        repair_interface3();
     }
-    asm volatile("msr s3_0_c12_c12_4, xzr\n\tmsr s3_0_c4_c6_0, %0\n\tmsr s3_0_c12_c12_7, %1\n\tisb" ::"r"(u64{0xff}),
-                 "r"(u64{1}));
     write32(own_interrupts() + 0x280, ~2u);
     write32(own_interrupts() + 0x380, ~0u);
     write32(own_interrupts() + 0x180, ~2u);

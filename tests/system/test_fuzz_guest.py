@@ -75,9 +75,9 @@ def test_harm_names_the_word_and_how_to_repeat_it(play):
     outcome, _ = play(["at 300", Harm("the kernel has panicked")], [f"word 317 {WORD}", Harm("the kernel has panicked")])
     assert outcome.failure == f"the kernel has panicked; word 317 {WORD}"
     assert outcome.reproducer == "tools/twain fuzz guest --el1 --seed 7 --first 317 --words 1"
-    outcome, _ = play(["at 300", Harm("the neighbour came to harm: TOUCHED")], ["done 4396"], first=100, words=5000, board=Board(2, 4, "cortex-a53"))
+    outcome, _ = play(["at 300", Harm("the neighbour came to harm: TOUCHED")], ["done 4396"], first=100, words=5000, board=Board(2, 4, "cortex-a53", 2))
     assert outcome.failure.endswith("one of the words behind 300")
-    assert outcome.reproducer == "tools/twain fuzz guest --el2 --seed 7 --first 300 --words 4096 --cpus 4 --cpu cortex-a53"
+    assert outcome.reproducer == "tools/twain fuzz guest --el2 --seed 7 --first 300 --words 4096 --cpus 4 --cpu cortex-a53 --gic 2"
 
 
 def test_a_leak_is_harm(play):
@@ -85,7 +85,7 @@ def test_a_leak_is_harm(play):
     assert outcome.failure.startswith("FAIL a word has seen or changed what it must not: 12")
 
 
-@pytest.mark.parametrize("arguments, option", [(["guest", "--calls", "5"], "calls"), (["guest", "--host"], "host"),
+@pytest.mark.parametrize("arguments, option", [(["guest", "--calls", "5"], "calls"), (["guest", "--host"], "host"), (["kernel", "--gic", "2"], "gic"),
                                                (["kernel", "--words", "5"], "words"), (["kernel", "--el2"], "el2")])
 def test_options_of_the_other_fuzz(arguments, option):
     with pytest.raises(TwainError) as refused:

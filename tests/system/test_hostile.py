@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Twain authors
 """The hostile guest's attacks (tests/hostile/attacks.cpp) beside a guest that counts, with EL2 and without it. An attack may
-end its own guest; the attacks that know better say what must come of them."""
+end its own guest; the attacks that know better say what must come of them. TWAIN_TEST_CORES, TWAIN_TEST_GIC and TWAIN_TEST_CPU name
+another machine than one of two cores, GICv3, `max`."""
+
+import os
 
 import pytest
 from twainlib import hostile
@@ -17,7 +20,8 @@ FREE = "islands"  # behind this line an attack executes its own text by the wron
 
 @pytest.fixture(scope="module", params=[2, 1], ids=["el2", "el1"])
 def system(request):
-    board = Board(request.param)
+    board = Board(request.param, int(os.environ.get("TWAIN_TEST_CORES", "2")), os.environ.get("TWAIN_TEST_CPU", "max"),
+                  int(os.environ.get("TWAIN_TEST_GIC", "3")))
     with hostile.boot(hostile.make(board), board) as guest:
         yield guest
 

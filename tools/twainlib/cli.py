@@ -192,6 +192,7 @@ def parser():
     sub.add_argument("--first", type=_count, metavar="N", help="guest: the number of the first word (default: 0)")
     sub.add_argument("--cpus", type=_cores, metavar="N", help="in QEMU: cores of the machine (default: 2)")
     sub.add_argument("--cpu", metavar="MODEL", help="in QEMU: core model (default: cortex-a57; guest: max)")
+    sub.add_argument("--gic", type=int, choices=(2, 3), help="guest: version of the interrupt controller (default: 3)")
     sub.add_argument("--el1", action="store_true", help="in QEMU: a machine without EL2")
     sub.add_argument("--el2", action="store_true", help="guest: only a machine with EL2 (default: both, one after the other)")
     sub.add_argument("--races", action="store_true", help="kernel, in QEMU: cores run at the same time; no run is like another")

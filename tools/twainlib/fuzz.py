@@ -22,7 +22,7 @@ from .paths import build_root, short
 from .progress import stage
 
 BACKENDS = {"host": fuzz_host, "qemu": fuzz_qemu}
-ONLY = {"kernel": ("calls", "races", "host", "qemu"), "guest": ("words", "first", "el2")}  # options
+ONLY = {"kernel": ("calls", "races", "host", "qemu"), "guest": ("words", "first", "el2", "gic")}  # options
 
 
 def run(options):

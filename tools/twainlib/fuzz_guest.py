@@ -41,7 +41,7 @@ def run(options, seed):
     share = None if options.words else options.seconds / len(levels)
     outcomes = {}
     for level in levels:
-        board = Board(level, options.cpus or 2, options.cpu or "max")
+        board = Board(level, options.cpus or 2, options.cpu or "max", options.gic or 3)
         built = hostile.make(board)
         length = f"{options.words} words" if options.words else f"{share:.0f} s"
         with stage(f"fuzzing guests (EL{level}, seed {seed}, {length})") as note:
@@ -135,4 +135,5 @@ class Campaign:
         board = self.board
         self.outcome.reproducer = (
             f"tools/twain fuzz guest --el{board.level} --seed {self.seed} --first {number} --words {1 if what else ANNOUNCED}"
-            + (f" --cpus {board.cpus}" if board.cpus != 2 else "") + (f" --cpu {board.cpu}" if board.cpu != "max" else ""))
+            + (f" --cpus {board.cpus}" if board.cpus != 2 else "") + (f" --cpu {board.cpu}" if board.cpu != "max" else "")
+            + (f" --gic {board.gic}" if board.gic != 3 else ""))

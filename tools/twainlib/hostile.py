@@ -32,11 +32,12 @@ class Board:
     level: int  # exception level of the kernel
     cpus: int = 2
     cpu: str = "max"
+    gic: int = 3
 
     def options(self):
         # Instructions are not counted (-icount): QEMU 7.2 would never come back from a guest at EL2 whose vectors are not
         # mapped, since that faults for ever without executing one.
-        return argparse.Namespace(cpus=self.cpus, cpu=self.cpu, gic=3, el1=self.level == 1, extra=[])
+        return argparse.Namespace(cpus=self.cpus, cpu=self.cpu, gic=self.gic, el1=self.level == 1, extra=[])
 
 
 def make(board):
