@@ -5,8 +5,6 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 
 #include "kernel/core/cpu.hpp"
 #include "kernel/core/irq.hpp"
@@ -17,10 +15,7 @@ namespace twain::kernel {
 
 namespace {
 
-fake::Machine machine_state;
-std::byte* arena = nullptr;
-u64 arena_bytes = 0;
-std::unique_ptr<Cpu> cpus[abi::kMaxCores];
+fake::Machine& machine_state = fake::state();
 
 struct Kept {
     fake::Machine machine;
@@ -40,66 +35,53 @@ void serve_request_only(Cpu& cpu) {  // what a core does that waits for the stru
 
 namespace fake {
 
-Machine& state() { return machine_state; }
-std::span<u64> memory() { return {reinterpret_cast<u64*>(arena), arena_bytes / sizeof(u64)}; }
-
 void keep() {
+    const auto arena = std::as_bytes(memory());
+    const auto bytes = static_cast<ssize_t>(arena.size());
     const int file = memfd_create("kept", 0);
-    const bool written = file >= 0 && ftruncate(file, static_cast<off_t>(arena_bytes)) == 0 &&
-                         write(file, arena, arena_bytes) == static_cast<ssize_t>(arena_bytes);
-    if (!written || mmap(arena, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, 0) == MAP_FAILED) {
+    const bool written = file >= 0 && ftruncate(file, bytes) == 0 && write(file, arena.data(), arena.size()) == bytes;
+    if (!written ||
+        mmap(memory().data(), arena.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, 0) == MAP_FAILED) {
         std::abort();
     }
     close(file);
     kept.machine = machine_state;
     for (CpuId id = 0; id < abi::kMaxCores; ++id)
-        std::memcpy(kept.cpus[id], static_cast<void*>(cpus[id].get()), sizeof(Cpu));
+        std::memcpy(kept.cpus[id], static_cast<void*>(&machine::cpu(id)), sizeof(Cpu));
     for (u32 intid = Irq::kFirst; intid < Irq::kEnd; ++intid) kept.irqs[intid - Irq::kFirst] = Irq::of(intid);
 }
 
 void revert() {
-    if (madvise(arena, arena_bytes, MADV_DONTNEED) != 0) std::abort();
+    if (madvise(memory().data(), memory().size_bytes(), MADV_DONTNEED) != 0) std::abort();
     machine_state = kept.machine;
     for (CpuId id = 0; id < abi::kMaxCores; ++id)
-        std::memcpy(static_cast<void*>(cpus[id].get()), kept.cpus[id], sizeof(Cpu));
+        std::memcpy(static_cast<void*>(&machine::cpu(id)), kept.cpus[id], sizeof(Cpu));
     for (u32 intid = Irq::kFirst; intid < Irq::kEnd; ++intid) Irq::of(intid) = kept.irqs[intid - Irq::kFirst];
 }
 
 void reset(CpuId cores, u64 ram) {
-    machine_state = Machine{};
-    machine_state.cores = cores;
-    if (arena) munmap(arena, arena_bytes);
-    arena_bytes = ram;
-    void* fresh = mmap(nullptr, ram, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (fresh == MAP_FAILED) std::abort();
-    arena = static_cast<std::byte*>(fresh);
+    begin(cores, ram);
     for (CpuId id = 0; id < abi::kMaxCores; ++id) {
-        cpus[id] = std::make_unique<Cpu>();
-        cpus[id]->id = id;
-        cpus[id]->online = id < cores;
-        cpus[id]->since = machine_state.clock;
+        Cpu& cpu = machine::cpu(id);
+        cpu.online = id < cores;
+        cpu.since = machine_state.clock;
         machine_state.timer[id] = abi::kForever;
     }
-    for (u32 intid = Irq::kFirst; intid < Irq::kEnd; ++intid) Irq::of(intid) = nullptr;
 }
 
 }  // namespace fake
 
 namespace machine {
 
-void* to_virt(Phys at) { return arena + (at.value - fake::kRamBase); }
-Phys to_phys(const void* at) { return {fake::kRamBase + static_cast<u64>(static_cast<const std::byte*>(at) - arena)}; }
 void zero(void* at, u64 bytes) {
     std::memset(at, 0, bytes);
     machine_state.zeroed += bytes;
 }
 bool is_device(Phys base, u64 bytes) {
-    return base.value + bytes <= fake::kRamBase || base.value >= fake::kRamBase + arena_bytes;
+    return base.value + bytes <= fake::kRamBase || base.value >= fake::kRamBase + fake::memory().size_bytes();
 }
 
-Cpu& cpu() { return *cpus[machine_state.core]; }
-Cpu& cpu(CpuId id) { return *cpus[id]; }
-CpuId cores() { return machine_state.cores; }
+Cpu& cpu() { return cpu(machine_state.core); }
 void interrupt(CpuId core) {
     machine_state.interrupted[core] = true;
     ++machine_state.interrupts;
@@ -112,17 +94,18 @@ void relax() {
         return;
     }
     for (CpuId core = 0; core < machine_state.cores; ++core) {
-        if (cpus[core]->passing) {
-            cpus[core]->passing = false;
+        Cpu& other = cpu(core);
+        if (other.passing) {
+            other.passing = false;
             return;
         }
-        if (!cpus[core]->request) continue;
+        if (!other.request) continue;
         fake::on(core, [&] {
             if (machine_state.mail_while_waiting && core != 0) {
                 machine_state.interrupted[core] = false;
-                serve_other_cores(*cpus[core]);
+                serve_other_cores(other);
             } else {
-                serve_request_only(*cpus[core]);
+                serve_request_only(other);
             }
         });
         return;
@@ -141,7 +124,6 @@ void idle(Cpu&) { throw fake::Idle{}; }
 Ticks now() { return machine_state.clock; }
 Ticks counter() { return now(); }
 void set_timer(Ticks deadline) { machine_state.timer[machine_state.core] = deadline; }
-Ticks ticks_per_second() { return 62'500'000; }
 Ticks ns_to_ticks(u64 ns) { return ns / 16; }
 
 void write_descriptor(u64& entry, u64 value) { entry = value; }
@@ -171,7 +153,6 @@ void forget_thread(Thread& thread) {
     thread.fpu = nullptr;
 }
 
-u32 irq_end() { return 256; }
 void configure_irq(u32, bool, CpuId) {}
 void enable_irq(u32 intid) { machine_state.enabled[intid] = true; }
 void disable_irq(u32 intid) { machine_state.enabled[intid] = false; }

@@ -147,6 +147,8 @@ void revert();
 
 // Starts anew with `ram` bytes of memory and `cores` cores.
 void reset(CpuId cores, u64 ram);
+// What of that every kind of machine does.
+void begin(CpuId cores, u64 ram);
 
 // Runs `work` as core `core`.
 template <typename Work>

@@ -6,13 +6,9 @@
 //
 // An interrupt orders nothing, and barrier() is a fence that ThreadSanitizer does not see: so what the kernel's own atomic
 // accesses do not order is a race.
-#include <sys/mman.h>
-
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <thread>
 
 #include "kernel/core/irq.hpp"
@@ -25,10 +21,6 @@ namespace twain::kernel {
 
 namespace {
 
-fake::Machine machine_state;  // only what does not change while cores run
-std::byte* arena = nullptr;
-u64 arena_bytes = 0;
-std::unique_ptr<Cpu> cpus[abi::kMaxCores];
 struct alignas(64) Lines {
     std::atomic<bool> interrupted{false};
 };
@@ -46,24 +38,12 @@ thread_local Self self;
 
 namespace fake {
 
-Machine& state() { return machine_state; }
-std::span<u64> memory() { return {reinterpret_cast<u64*>(arena), arena_bytes / sizeof(u64)}; }
-
 void reset(CpuId cores, u64 ram) {
-    machine_state = Machine{};
-    machine_state.cores = cores;
-    if (arena) munmap(arena, arena_bytes);
-    arena_bytes = ram;
-    void* fresh = mmap(nullptr, ram, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (fresh == MAP_FAILED) std::abort();
-    arena = static_cast<std::byte*>(fresh);
+    begin(cores, ram);
     for (CpuId id = 0; id < abi::kMaxCores; ++id) {
-        cpus[id] = std::make_unique<Cpu>();
-        cpus[id]->id = id;
-        cpus[id]->online = id == 0;
+        machine::cpu(id).online = id == 0;
         lines[id].interrupted = false;
     }
-    for (u32 intid = Irq::kFirst; intid < Irq::kEnd; ++intid) Irq::of(intid) = nullptr;
     self = {};
 }
 
@@ -85,14 +65,10 @@ void take_interrupts(Cpu& cpu) {
 
 namespace machine {
 
-void* to_virt(Phys at) { return arena + (at.value - fake::kRamBase); }
-Phys to_phys(const void* at) { return {fake::kRamBase + static_cast<u64>(static_cast<const std::byte*>(at) - arena)}; }
 void zero(void* at, u64 bytes) { std::memset(at, 0, bytes); }
 bool is_device(Phys, u64) { return false; }
 
-Cpu& cpu() { return *cpus[self.core]; }
-Cpu& cpu(CpuId id) { return *cpus[id]; }
-CpuId cores() { return machine_state.cores; }
+Cpu& cpu() { return cpu(self.core); }
 void interrupt(CpuId core) { lines[core].interrupted.store(true, std::memory_order_relaxed); }
 void relax() { std::this_thread::yield(); }
 void barrier() { __sync_synchronize(); }
@@ -106,7 +82,6 @@ void idle(Cpu& cpu) {
 Ticks now() { return ticks.fetch_add(1, std::memory_order_relaxed); }
 Ticks counter() { return now(); }
 void set_timer(Ticks deadline) { self.timer = deadline; }
-Ticks ticks_per_second() { return 62'500'000; }
 Ticks ns_to_ticks(u64) { return 100; }  // a slice is so many looks at the clock
 
 void write_descriptor(u64& entry, u64 value) { __atomic_store_n(&entry, value, __ATOMIC_RELAXED); }
@@ -119,7 +94,6 @@ void leave_thread(Cpu&, Thread&) {}
 void settle_thread(Thread&) {}
 void forget_thread(Thread&) {}
 
-u32 irq_end() { return 256; }
 void configure_irq(u32, bool, CpuId) {}
 void enable_irq(u32) {}
 void disable_irq(u32) {}
