@@ -8,7 +8,6 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <array>
@@ -18,6 +17,7 @@
 #include <cstring>
 
 #include "check.hpp"
+#include "tools/bench/linux/first.hpp"
 
 namespace check {
 
@@ -84,25 +84,11 @@ bool wanted(const char* name) {
     return found != nullptr && found < end;
 }
 
-void mount_all() {
-    for (const char* directory : {"/proc", "/sys", "/dev", "/tmp"}) {
-        (void)mkdir(directory, 0755);
-    }
-    (void)mount("proc", "/proc", "proc", 0, nullptr);
-    (void)mount("sys", "/sys", "sysfs", 0, nullptr);
-    (void)mount("dev", "/dev", "devtmpfs", 0, nullptr);
+void mount_more() {
     (void)mkdir("/dev/shm", 0777);
     (void)mount("shm", "/dev/shm", "tmpfs", 0, nullptr);
     (void)mount("tmp", "/tmp", "tmpfs", 0, nullptr);
     (void)mount("trace", "/sys/kernel/tracing", "tracefs", 0, nullptr);
-}
-
-void quiet_console() {
-    termios settings{};
-    if (tcgetattr(0, &settings) == 0) {
-        settings.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-        tcsetattr(0, TCSANOW, &settings);
-    }
 }
 
 void obey() {
@@ -193,8 +179,9 @@ long number_in(const char* path, const char* key) {
 
 int main() {
     using namespace check;
-    mount_all();
-    quiet_console();
+    first::mount_all();
+    mount_more();
+    first::silence_echo();
     catch_faults();
     std::printf("\nCHECK BEGIN\n");
     std::fflush(stdout);

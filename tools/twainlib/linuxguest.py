@@ -22,7 +22,8 @@ from .progress import stage
 from .session import Session
 from .system import describe
 
-FLAGS = ["-std=c++20", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-static", "-pthread"]
+FLAGS = ["-std=c++20", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-static", "-pthread", "-I", ROOT]
+FIRST = ROOT / "tools" / "bench" / "linux" / "first.hpp"  # what their first processes share
 MEMORY = 256  # MiB
 # A random kernel address would make Linux separate its tables (KPTI); random places in processes would make runs differ.
 CMDLINE = "console=ttyAMA0 quiet nokaslr norandmaps"
@@ -82,7 +83,7 @@ def fetch():
 
 def check_guest(directory, vcpus=2, only=""):
     """The guest that checks itself (tests/guest), with two modules and stress-ng. only: topics, comma-separated."""
-    program = compile_program(sorted((ROOT / "tests" / "guest").glob("*.*pp")), build_root() / "tests" / "guest-check")
+    program = compile_program([*sorted((ROOT / "tests" / "guest").glob("*.*pp")), FIRST], build_root() / "tests" / "guest-check")
     tree = base_tree()
     tree.file("init", program.read_bytes(), 0o755)
     for name, data in images.kernel_files([f"lib/modules/[^/]*/{re.escape(module)}" for module in MODULES]).items():

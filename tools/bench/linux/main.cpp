@@ -13,14 +13,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,6 +29,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <vector>
+
+#include "first.hpp"
 
 namespace {
 
@@ -350,23 +350,6 @@ unsigned long long idle_nanoseconds() {
     return idle;
 }
 
-void mount_all() {
-    for (const char* directory : {"/proc", "/sys", "/dev", "/tmp"}) {
-        (void)mkdir(directory, 0755);
-    }
-    (void)mount("proc", "/proc", "proc", 0, nullptr);
-    (void)mount("sys", "/sys", "sysfs", 0, nullptr);
-    (void)mount("dev", "/dev", "devtmpfs", 0, nullptr);
-}
-
-void silence_echo() {
-    termios settings{};
-    if (tcgetattr(0, &settings) == 0) {
-        settings.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-        tcsetattr(0, TCSANOW, &settings);
-    }
-}
-
 void obey(const char* line) {
     char name[32];
     unsigned count = 0;
@@ -389,9 +372,9 @@ void obey(const char* line) {
 
 int main() {
     const Ticks begin = now();
-    mount_all();
+    first::mount_all();
     const unsigned long long idle = idle_nanoseconds();
-    silence_echo();
+    first::silence_echo();
     std::printf("\nbench READY %llu %llu\n", static_cast<unsigned long long>(begin), idle);
     std::fflush(stdout);
     for (char line[80]; std::fgets(line, sizeof line, stdin) != nullptr;) {

@@ -113,7 +113,7 @@ def _boot(line):
 def make_guest(directory):
     tree = linuxguest.base_tree()
     for name, source, path in (("bench-linux", "main.cpp", "init"), ("nothing", "nothing.cpp", "bin/nothing")):
-        tree.file(path, linuxguest.compile_program([SOURCES / source], directory / name).read_bytes(), 0o755)
+        tree.file(path, linuxguest.compile_program([SOURCES / source, linuxguest.FIRST], directory / name).read_bytes(), 0o755)
     return linuxguest.LinuxGuest("bench", linuxguest.write_initrd(tree, directory / "bench-linux.cpio.gz"))
 
 
@@ -127,17 +127,19 @@ def run(line, operations=OPERATIONS, share=1):
     before = _count(line)
     for operation in operations:
         n = operation.count if operation.count == 1 else max(operation.count // share, 2)
-        rounds = (n, n, 2 * n) if n > 1 else (1,)
-        ticks, counted = 0, []
-        for count in rounds:
-            ticks += int(line.ask(f"{operation.key} {count}", rf"{operation.key} {count} (\d+)", LIMIT)[1])
+        sizes = (1, 1, n, n, 2 * n) if n > 1 else (1,)
+        ticks, counted = [], []
+        for count in sizes:
+            ticks.append(int(line.ask(f"{operation.key} {count}", rf"{operation.key} {count} (\d+)", LIMIT)[1]))
             after = _count(line)
             counted.append(Counter({key: after[key] - before[key] for key in after}))
             before = after
-        counts.instructions[operation.key] = ticks * TICK / sum(rounds)
-        # What preparing costs is in every round: the difference to the double round is the operation's.
-        short = counted[-2] if len(rounds) > 1 else Counter()
-        each = {key: (count - short[key]) / n for key, count in counted[-1].items()}
+        # The first round pays for what comes once. The second says what preparing costs, which is in every round.
+        used = slice(2, None) if n > 1 else slice(None)
+        done, rounds = sum(sizes[used]), counted[used]
+        counts.instructions[operation.key] = sum(ticks[used]) * TICK / done
+        base, more = (counted[1], done - len(rounds)) if n > 1 else (Counter(), done)
+        each = {key: sum(one[key] - base[key] for one in rounds) / more for key in before}
         counts.traps[operation.key], counts.exits[operation.key] = each.get("exits", 0), each.get("exits_vmm", 0)
         counts.parts[operation.key] = {part: each.get(part, 0) * TICK for part in PARTS}
     line.type("off\n")
