@@ -42,7 +42,7 @@ set(TWAIN_USER_FLAGS ${TWAIN_COMMON_FLAGS} -fno-pic -ftls-model=local-exec)
 set(TWAIN_BARE_FLAGS ${TWAIN_COMMON_FLAGS} -ffreestanding -mgeneral-regs-only -mstrict-align
     -fno-tree-loop-distribute-patterns)
 # A new object keeps the zeroes that its pool gave it.
-set(TWAIN_KERNEL_FLAGS ${TWAIN_BARE_FLAGS} -fno-pic -fno-lifetime-dse -momit-leaf-frame-pointer)
+set(TWAIN_KERNEL_FLAGS ${TWAIN_BARE_FLAGS} -fno-pic -fno-lifetime-dse -momit-leaf-frame-pointer -falign-functions=4 -fno-align-jumps -fno-align-loops -fno-align-labels)
 set(TWAIN_LOADER_FLAGS ${TWAIN_BARE_FLAGS} -fpie)
 
 # The build type's own flags (-O3 -DNDEBUG) are not wanted.

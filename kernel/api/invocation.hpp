@@ -47,10 +47,10 @@ private:
 };
 
 // Methods by type; structure lock held.
-Status invoke_pool(Invocation& call, u32 method);
+[[gnu::cold]] Status invoke_pool(Invocation& call, u32 method);
 Status invoke_cspace(Invocation& call, u32 method);
-Status invoke_memory(Invocation& call, u32 method);
-Status invoke_mapping(Invocation& call, u32 method);
+[[gnu::cold]] Status invoke_memory(Invocation& call, u32 method);
+[[gnu::cold]] Status invoke_mapping(Invocation& call, u32 method);
 Status invoke_space(Invocation& call, u32 method);
 Status invoke_thread(Invocation& call, u32 method);
 Status invoke_sched(Invocation& call, u32 method);

@@ -115,8 +115,7 @@ void sys_invoke(Cpu& cpu) {
         return;
     }
     Status status;
-    const Capability cap = slot->load();
-    if (may_be_light(cap.type()) && light(cpu, self, cap, method, status)) {
+    if (may_be_light(slot->glance()) && light(cpu, self, slot->load(), method, status)) {
         finish(cpu, self, method, status);
         return;
     }

@@ -157,8 +157,9 @@ Status map(Invocation& call) {
     if (memory.device() && (want & rights::mem_exec)) return {Error::bad_arg, 6};
     if (const Status status = derivable(*parent); !status.ok()) return status;
 
+    const auto destination = call.destination(7);
+    Slot* const slot = destination.ok() ? destination.value() : call.self.cspace->find(call.arg(7));
     Mapping* mapping = nullptr;
-    Slot* slot = call.self.cspace->find(call.arg(7));
     if (slot && slot->type() == Type::mapping) {  // perhaps this very call, interrupted
         Mapping& begun = slot->object<Mapping>();
         if (begun.done < begun.bytes && begun.space == &space && begun.at.value == at && begun.bytes == bytes &&
@@ -168,9 +169,7 @@ Status map(Invocation& call) {
     }
     if (!mapping) {
         if (call.slot.dying()) return {Error::dying, 0};  // whoever empties the space must come to an end
-        const auto destination = call.destination(7);
         if (!destination.ok()) return destination.status();
-        slot = destination.value();
         mapping = allocate_object<Mapping>(*space.pool);
         if (!mapping) return Error::no_memory;
         mapping->space = &space;
@@ -187,7 +186,7 @@ Status map(Invocation& call) {
     if (mapping->failed == Error::none) {
         const Status status = map_on(*mapping);
         if (status.ok()) return status;
-        mapping->failed = status.error;
+        mapping->failed = status.error();
     }
     const Status failed = mapping->failed;
     return destroy(*slot) ? failed : kAgain;

@@ -31,7 +31,7 @@ constexpr Reference kReferences[] = {
 };
 
 Status check_reference(Thread& thread, const Reference& wanted, const Slot& slot) {
-    if (const Status status = derivable(slot); !status.ok()) return {status.error, wanted.argument};
+    if (const Status status = derivable(slot); !status.ok()) return {status.error(), wanted.argument};
     if (wanted.ref == Thread::ref_space && slot.object<Space>().kind != abi::SpaceKind::host)
         return {Error::bad_arg, 3};
     if (wanted.ref == Thread::ref_sched && slot.object<Sched>().bound && slot.object<Sched>().bound != &thread) {

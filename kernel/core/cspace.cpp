@@ -30,12 +30,11 @@ Result<Slot*> CSpace::make(u64 index, unsigned argument) {
 }
 
 void CSpace::Vacancy::publish() {
-    if (space_) __atomic_store_n(&space_->leaves_[index_ / kLeafSlots], static_cast<Leaf*>(leaf_), __ATOMIC_RELEASE);
-    space_ = nullptr;
+    if (leaf_) __atomic_store_n(&space_->leaves_[index_ / kLeafSlots], static_cast<Leaf*>(leaf_), __ATOMIC_RELEASE);
+    leaf_ = nullptr;
 }
 
 void CSpace::Vacancy::settle() {
-    if (!space_) return;
     if (static_cast<Leaf*>(leaf_)->slots[index_ % kLeafSlots].empty()) {
         space_->pool->free(leaf_, Pool::order_of<Leaf>());
     } else {

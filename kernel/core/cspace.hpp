@@ -32,8 +32,7 @@ public:
     public:
         Vacancy() = default;
         ~Vacancy() {
-            if (leaf_) [[unlikely]]
-                settle();
+            if (leaf_) settle();
         }
         Vacancy(const Vacancy&) = delete;
         Vacancy& operator=(const Vacancy&) = delete;
@@ -42,14 +41,13 @@ public:
         friend class CSpace;
         void settle();
         void publish();
-        CSpace* space_ = nullptr;  // nullptr: the leaf was there before
-        u64 index_ = 0;
-        void* leaf_ = nullptr;
+        CSpace* space_;
+        u64 index_;
+        void* leaf_ = nullptr;  // nullptr: it was there before, or is part of the space by now
     };
     Result<Slot*> make(u64 index, unsigned argument, Vacancy& vacancy) {
         Slot* const slot = find(index);
-        if (slot && slot->empty() && index != 0) [[likely]]
-            return slot;
+        if (slot && slot->empty() && index != 0) return slot;
         return make_leaf(index, argument, vacancy);
     }
     Result<Slot*> make(u64 index, unsigned argument);  // its leaf stays, whatever becomes of the slot

@@ -84,8 +84,7 @@ void begin(Cpu& cpu, Thread& self, Vcpu& vcpu) {
 // Only whom nobody can come before any more looks where the registers are.
 void run_vcpu(Cpu& cpu, Vcpu& vcpu) {
     Thread& self = *cpu.current;
-    if (!claim(vcpu, self)) [[unlikely]]
-        return;
+    if (!claim(vcpu, self)) return;
     if (vcpu.live == cpu.id || vcpu.live == Vcpu::kNowhere) [[likely]] {
         begin(cpu, self, vcpu);
     } else {
@@ -104,6 +103,18 @@ void sys_vcpu_run(Cpu& cpu) {
     run_vcpu(cpu, cap.object<Vcpu>());
 }
 
+void guest_refuse(Cpu& cpu, Thread& thread) {
+    abi::VcpuPage& page = *thread.vcpu->page;
+    thread.vcpu->kick = 0;
+    page.exit_reason = static_cast<u32>(abi::Exit::kicked);
+    if (page.left)
+        page.away = 0;
+    else
+        page.left = machine::counter();
+    guest_finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
+    machine::enter_thread(cpu, thread);
+}
+
 void guest_wake(Cpu& cpu, Thread& thread) {
     Vcpu& vcpu = *thread.vcpu;
     if (machine::kVmmInjects) __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
@@ -119,11 +130,7 @@ Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason) {
     machine::barrier();
     Thread* runner = __atomic_load_n(&vcpu.runner, __ATOMIC_ACQUIRE);
     if (!runner) return {};
-    if (runner->core == cpu.id) {
-        guest_wake(cpu, *runner);
-    } else {
-        post_mail(*runner);
-    }
+    runner->core == cpu.id ? guest_wake(cpu, *runner) : post_mail(*runner);
     return {};
 }
 

@@ -52,14 +52,6 @@ inline void note_entry(const Cpu& cpu, abi::VcpuPage& page) {
     page.away = machine::counter() - (left > cpu.since ? left : cpu.since);
     page.left = 0;
 }
-// It is not: the VMM is asked for once more.
-inline void note_refusal(abi::VcpuPage& page) {
-    if (page.left) {
-        page.away = 0;
-    } else {
-        page.left = machine::counter();
-    }
-}
 
 // A sleeping vCPU has a reason to look: an interrupt posted, its timer, a kick.
 void guest_wake(Cpu& cpu, Thread& thread);
@@ -80,17 +72,20 @@ inline void guest_finish(Cpu& cpu, Thread& thread, u64 tag) {
     cpu.frame = &thread.frame;
 }
 
+// The guest is not entered, as it has been kicked: the VMM is asked for once more.
+void guest_refuse(Cpu& cpu, Thread& thread);
+
 // Methods; structure lock.
 Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason);
-Status guest_sync(Vcpu& vcpu, u64 groups);
+[[gnu::cold]] Status guest_sync(Vcpu& vcpu, u64 groups);
 void guest_bind_page(Vcpu& vcpu, Phys page);
 // Kernel memory for a guest's translations is taken in advance: is there enough for another call? If not, under the
 // structure lock, take some; false: interrupted.
 bool guest_stocked(const Vcpu& vcpu);
-bool guest_stock(Vcpu& vcpu);
+[[gnu::cold]] bool guest_stock(Vcpu& vcpu);
 // With or without the structure lock. fill, view, drop: arguments from x2 on, and what they return in x2.
 Status guest_translate(Vcpu& vcpu, u32 method, u64* x);
-void guest_destroy(Vcpu& vcpu);
-void guest_lose_reference(Slot& slot);
+[[gnu::cold]] void guest_destroy(Vcpu& vcpu);
+[[gnu::cold]] void guest_lose_reference(Slot& slot);
 
 }  // namespace twain::kernel

@@ -25,21 +25,24 @@ void copy_words(const Frame& from, Frame& to) {
     for (unsigned i = 2; i < 8; ++i) to.x[i] = from.x[i];
 }
 
-// What a caller (or a faulted thread) says arrives in the server's registers; a capability only under the lock.
+// What a faulted thread says arrives in the registers of its handler.
+void deliver_fault(const Thread& caller, Frame& to) {
+    to.x[0] = caller.badge;
+    to.x[1] = static_cast<u32>(caller.fault);
+    to.x[2] = caller.fault_syndrome;
+    to.x[3] = caller.fault_address;
+    to.x[4] = caller.frame.pc;
+    to.x[5] = caller.frame.sp;
+    to.x[6] = caller.id;
+    to.x[7] = 0;
+}
+
+// What a caller says arrives in the server's registers; a capability only under the lock.
 void deliver(Thread& caller, Thread& server, const StructureLock* lock) {
     Frame& to = server.frame;
-    to.x[0] = caller.badge;
-    if (caller.fault != abi::FaultKind::none) [[unlikely]] {
-        to.x[1] = static_cast<u32>(caller.fault);
-        to.x[2] = caller.fault_syndrome;
-        to.x[3] = caller.fault_address;
-        to.x[4] = caller.frame.pc;
-        to.x[5] = caller.frame.sp;
-        to.x[6] = caller.id;
-        to.x[7] = 0;
-        return;
-    }
+    if (caller.fault != abi::FaultKind::none) return deliver_fault(caller, to);
     const u64 tag = caller.frame.x[1];
+    to.x[0] = caller.badge;
     to.x[1] = tag & kLabel;
     copy_words(caller.frame, to);
     if (lock && (tag & abi::kTagCap)) transfer_capability(caller, server, *lock);
@@ -67,33 +70,6 @@ void lend(Thread& caller, Thread& server) {
     sched->user = &server;
 }
 
-}  // namespace
-
-// The caller has its time back, wherever it has got to by now: servers in between that lent it on have their own again.
-void give_back(Cpu& cpu, Thread& caller) {
-    Sched* sched = caller.lent;
-    if (!sched) return;
-    caller.lent = nullptr;
-    for (Thread* between = caller.server; between && between->lent == sched; between = between->server) {
-        between->lent = nullptr;
-        between->active = own_time(*between);
-    }
-    Thread* user = sched->user;
-    if (user && user->active == sched) {
-        const bool queued = user->runnable() && user->linked();
-        if (queued) remove_ready(cpu, *user);
-        user->active = own_time(*user);
-        if (queued) make_ready(cpu, *user);
-        if (user == cpu.current) cpu.hazard |= kReschedule;
-    }
-    // A server that had lent it on goes on with its own, if what was lent has ended meanwhile.
-    Sched* own = sched->runnable() || caller.sched == sched ? nullptr : own_time(caller);
-    caller.active = own ? own : sched;
-    sched->user = own ? nullptr : &caller;
-}
-
-namespace {
-
 // Sends a thread that this core holds to another core's mailbox.
 void mail(CpuId core, Thread& thread) {
     __atomic_store_n(&thread.mailed, u8{1}, __ATOMIC_RELEASE);
@@ -110,31 +86,16 @@ void release(Cpu& cpu, Thread& thread) {
     }
 }
 
-}  // namespace
-
-// Ends a call with an error.
-void fail_call(Cpu& cpu, Thread& caller, Error error) {
-    if (caller.core == cpu.id) give_back(cpu, caller);
-    caller.endpoint = nullptr;
-    caller.server = nullptr;
-    caller.reply = nullptr;
-    if (caller.fault != abi::FaultKind::none) {
-        caller.state = State::faulted;
-        return;
-    }
-    caller.frame.x[0] = 0;
-    caller.set_result(error_tag(error));
-    release(cpu, caller);
-}
-
-namespace {
-
-// Binds caller and server to each other and hands the message over. On one core it lends time too.
-void begin_service(Cpu& cpu, Thread& caller, Thread& server, const StructureLock* lock) {
+// Binds caller and server to each other. On one core it lends time too.
+void bind(const Cpu& cpu, Thread& caller, Thread& server) {
     caller.server.release(&server);
     caller.endpoint.release(nullptr);  // always one of the two says which core it is at
     server.caller = &caller;
     if (caller.core == cpu.id) lend(caller, server);
+}
+
+[[gnu::noinline]] void begin_service(Cpu& cpu, Thread& caller, Thread& server, const StructureLock* lock) {
+    bind(cpu, caller, server);
     deliver(caller, server, lock);
 }
 
@@ -200,46 +161,15 @@ bool receive(Cpu& cpu, Thread& self, Endpoint& endpoint, Ticks deadline, const S
     self.state = State::receiving;
     enqueue(endpoint, self, true);
     machine::barrier();  // the state before the bits: a signaller reads them the other way round
-    if (has_bits(self) && self.sched) {
-        Queue<Thread>::remove(self);
-        self.endpoint = nullptr;
+    const bool bits = has_bits(self) && self.sched;
+    if (bits || deadline == abi::kPoll) {
+        leave_endpoint(self);
         self.state = State::ready;
-        deliver_bits(self, take_bits(*self.note));
-        return true;
-    }
-    if (deadline == abi::kPoll) {
-        Queue<Thread>::remove(self);
-        self.endpoint = nullptr;
-        self.state = State::ready;
-        self.set_result(error_tag(Error::timeout));
+        bits ? deliver_bits(self, take_bits(*self.note)) : self.set_result(error_tag(Error::timeout));
         return true;
     }
     if (deadline != abi::kForever) arm(cpu, self, deadline);
     return false;
-}
-
-}  // namespace
-
-// A receiver leaves the queue because something else than a call has come.
-void leave_endpoint(Thread& thread) {
-    if (!thread.endpoint) return;
-    if (thread.linked()) Queue<Thread>::remove(thread);  // a call under way from another core is in no queue yet
-    thread.endpoint = nullptr;
-}
-
-namespace {
-
-void wake_with_bits(Cpu& cpu, Thread& thread) {
-    const u64 bits = take_bits(*thread.note);
-    if (!bits) return;
-    leave_endpoint(thread);
-    if (thread.armed()) disarm(cpu, thread);
-    deliver_bits(thread, bits);
-    if (!thread.bound) {
-        thread.note->waiter = nullptr;
-        thread.note = nullptr;
-    }
-    wake(cpu, thread);
 }
 
 bool waits_for_bits(const Thread& thread) {
@@ -265,23 +195,22 @@ void arrive(Cpu& cpu, Thread& caller, const StructureLock* lock) {
     make_ready(cpu, server);
 }
 
-// To a server of this core that waits, if nothing else is to be looked at first: it has the processor at once.
-bool hand_over(Cpu& cpu, Thread& self, Endpoint& endpoint, const StructureLock* lock) {
-    if (endpoint.core != cpu.id || !endpoint.receivers || cpu.hazard || !self.active) return false;
+// A server of this core that waits, if nothing else is to be looked at first: it may have the processor at once.
+[[gnu::always_inline]] inline Thread* idle_server(const Cpu& cpu, const Thread& self, const Endpoint& endpoint) {
+    if (endpoint.core != cpu.id || !endpoint.receivers || cpu.hazard || !self.active) return nullptr;
     Thread* const server = endpoint.waiting.front();
-    if (!server || __atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE)) return false;
-    leave_endpoint(*server);
-    if (server->armed()) disarm(cpu, *server);
-    begin_service(cpu, self, *server, lock);
-    server->state = State::ready;
-    switch_to(cpu, *server);
-    return true;
+    return server && !__atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE) ? server : nullptr;
 }
 
 void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const StructureLock* lock) {
     self.badge = badge;
     self.state = State::calling;
-    if (hand_over(cpu, self, endpoint, lock)) return;
+    if (Thread* const server = idle_server(cpu, self, endpoint)) {
+        leave_endpoint(*server);
+        disarm(cpu, *server);
+        begin_service(cpu, self, *server, lock);
+        return switch_on(cpu, self, *server);
+    }
     self.endpoint = &endpoint;
     leave_current(cpu);
     if (endpoint.core == cpu.id) {
@@ -293,10 +222,6 @@ void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const Str
     }
     cpu.hazard |= kReschedule;
 }
-
-}  // namespace
-
-namespace {
 
 // With a capability on its way the lock is held from before the look-up to the end: nothing that was found can go.
 void call(Cpu& cpu, Thread& self, const StructureLock* lock) {
@@ -326,7 +251,7 @@ void reply_wait(Cpu& cpu, Thread& self, const StructureLock* lock) {
     Thread* caller = self.caller;
     self.caller = nullptr;
     if (caller) end_service(cpu, *caller, self, false, lock);
-    if (!receive(cpu, self, endpoint, abi::kForever, lock)) block(cpu);
+    if (!receive(cpu, self, endpoint, abi::kForever, lock)) block(cpu, self);
 }
 
 // Is there a caller in the queue of the endpoint that brings a capability?
@@ -338,7 +263,93 @@ bool brings_capability(const Cpu& cpu, const Thread& self) {
     return first && first->fault == abi::FaultKind::none && (first->frame.x[1] & abi::kTagCap);
 }
 
+void wait_endpoint(Cpu& cpu, Thread& self, const StructureLock* lock) {
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(Type::endpoint, rights::ep_receive)) {  // waiting for the lock may have taken it away
+        self.set_result(cap.lacks(Type::endpoint).tag());
+        return;
+    }
+    Endpoint& endpoint = cap.object<Endpoint>();
+    if (self.caller) {
+        self.set_result(error_tag(Error::busy, 0));
+    } else if (endpoint.core != cpu.id) {
+        self.set_result(error_tag(Error::no_server, 0));
+    } else if (!receive(cpu, self, endpoint, self.frame.x[1], lock)) {
+        block(cpu, self);
+    }
+}
+
+// The thread sleeps, but perhaps not for long.
+[[gnu::noinline]] void sleep_until(Cpu& cpu, Thread& self, Notification& note, u64 bits, Ticks deadline) {
+    if (!bits && deadline != abi::kPoll) {
+        arm(cpu, self, deadline);
+        return block(cpu, self);
+    }
+    self.state = State::ready;
+    if (!self.bound) {
+        note.waiter = nullptr;
+        self.note = nullptr;
+    }
+    bits ? deliver_bits(self, bits) : self.set_result(error_tag(Error::timeout));
+}
+
+template <bool kQuick>
+[[gnu::always_inline]] inline void wake_with_bits(Cpu& cpu, Thread& thread, Notification& note) {
+    if (!kQuick && thread.armed() && has_bits(thread)) disarm(cpu, thread);
+    const u64 bits = take_bits(note);
+    if (!bits) return;
+    leave_endpoint(thread);
+    deliver_bits(thread, bits);
+    if (!thread.bound) {
+        note.waiter = nullptr;
+        thread.note = nullptr;
+    }
+    wake<kQuick>(cpu, thread);
+}
+
+[[gnu::noinline]] void wake_slowly(Cpu& cpu, Thread& thread, Notification& note) {
+    wake_with_bits<false>(cpu, thread, note);
+}
+
 }  // namespace
+
+// The caller has its time back, wherever it has got to by now: servers in between that lent it on have their own again.
+void give_back(Cpu& cpu, Thread& caller) {
+    Sched* sched = caller.lent;
+    if (!sched) return;
+    caller.lent = nullptr;
+    for (Thread* between = caller.server; between && between->lent == sched; between = between->server) {
+        between->lent = nullptr;
+        between->active = own_time(*between);
+    }
+    Thread* user = sched->user;
+    if (user && user->active == sched) {
+        const bool queued = user->runnable() && user->linked();
+        if (queued) remove_ready(cpu, *user);
+        user->active = own_time(*user);
+        if (queued) make_ready(cpu, *user);
+        if (user == cpu.current) cpu.hazard |= kReschedule;
+    }
+    // A server that had lent it on goes on with its own, if what was lent has ended meanwhile.
+    Sched* own = sched->runnable() || caller.sched == sched ? nullptr : own_time(caller);
+    caller.active = own ? own : sched;
+    sched->user = own ? nullptr : &caller;
+}
+
+// Ends a call with an error.
+void fail_call(Cpu& cpu, Thread& caller, Error error) {
+    if (caller.core == cpu.id) give_back(cpu, caller);
+    caller.endpoint = nullptr;
+    caller.server = nullptr;
+    caller.reply = nullptr;
+    if (caller.fault != abi::FaultKind::none) {
+        caller.state = State::faulted;
+        return;
+    }
+    caller.frame.x[0] = 0;
+    caller.set_result(error_tag(error));
+    release(cpu, caller);
+}
 
 // The rest of what fastpath.S begins.
 void sys_call(Cpu& cpu) {
@@ -361,26 +372,6 @@ void sys_reply_wait(Cpu& cpu) {
     if (cpu.current == &self) reply_wait(cpu, self, &lock);
 }
 
-namespace {
-
-void wait_endpoint(Cpu& cpu, Thread& self, const StructureLock* lock) {
-    const Capability cap = self.cspace->load(self.frame.x[0]);
-    if (!cap.has(Type::endpoint, rights::ep_receive)) {  // waiting for the lock may have taken it away
-        self.set_result(cap.lacks(Type::endpoint).tag());
-        return;
-    }
-    Endpoint& endpoint = cap.object<Endpoint>();
-    if (self.caller) {
-        self.set_result(error_tag(Error::busy, 0));
-    } else if (endpoint.core != cpu.id) {
-        self.set_result(error_tag(Error::no_server, 0));
-    } else if (!receive(cpu, self, endpoint, self.frame.x[1], lock)) {
-        block(cpu);
-    }
-}
-
-}  // namespace
-
 void sleep_on(Cpu& cpu, Notification& note) {
     Thread& self = *cpu.current;
     const Ticks deadline = self.frame.x[1];
@@ -392,21 +383,8 @@ void sleep_on(Cpu& cpu, Notification& note) {
     self.state = State::waiting;
     machine::barrier();  // the state before the bits: a signaller reads them the other way round
     const u64 bits = take_bits(note);
-    if (bits || deadline == abi::kPoll) {
-        self.state = State::ready;
-        if (!self.bound) {
-            note.waiter = nullptr;
-            self.note = nullptr;
-        }
-        if (bits) {
-            deliver_bits(self, bits);
-        } else {
-            self.set_result(error_tag(Error::timeout));
-        }
-        return;
-    }
-    if (deadline != abi::kForever) arm(cpu, self, deadline);
-    block(cpu);
+    if (bits || deadline != abi::kForever) return sleep_until(cpu, self, note, bits, deadline);
+    block(cpu, self);
 }
 
 void sys_wait(Cpu& cpu) {
@@ -433,14 +411,12 @@ void post_mail(Thread& thread) {
     kKnocks.push(thread.core, thread);
 }
 
-void wake_waiter(Cpu& cpu, Notification& note) {
+[[gnu::noinline]] void wake_waiter(Cpu& cpu, Notification& note) {
     Thread* waiter = note.waiter.acquire();
     if (!waiter || !waits_for_bits(*waiter)) return;
-    if (waiter->core == cpu.id) {
-        wake_with_bits(cpu, *waiter);
-    } else {
-        post_mail(*waiter);
-    }
+    if (waiter->core != cpu.id) return post_mail(*waiter);
+    if (waiter->armed() || cpu.guest_mode) return wake_slowly(cpu, *waiter, note);
+    wake_with_bits<true>(cpu, *waiter, note);
 }
 
 void signal(Cpu& cpu, Notification& note, u64 bits) {
@@ -471,7 +447,15 @@ void fault(Cpu& cpu, abi::FaultKind kind, u64 syndrome, u64 address) {
         leave_current(cpu);
         return;
     }
-    start_call(cpu, self, cap.object<Endpoint>(), cap.badge, nullptr);
+    Endpoint& endpoint = cap.object<Endpoint>();
+    Thread* const server = idle_server(cpu, self, endpoint);
+    if (!server || server->armed()) return start_call(cpu, self, endpoint, cap.badge, nullptr);
+    self.badge = cap.badge;
+    self.state = State::calling;
+    leave_endpoint(*server);
+    bind(cpu, self, *server);
+    deliver_fault(self, server->frame);
+    switch_on(cpu, self, *server);
 }
 
 void thread_timeout(Cpu& cpu, Thread& thread) {
@@ -505,8 +489,8 @@ void receive_knock(Cpu& cpu, Thread& thread) {
     if (thread.core != cpu.id) return;
     if (thread.vcpu) {
         guest_wake(cpu, thread);
-    } else if (thread.note && waits_for_bits(thread)) {
-        wake_with_bits(cpu, thread);
+    } else if (thread.note) {
+        wake_waiter(cpu, *thread.note);
     }
 }
 

@@ -14,7 +14,11 @@ void give_back(Cpu& cpu, Thread& caller);
 // Ends a call with an error.
 void fail_call(Cpu& cpu, Thread& caller, Error error);
 
-// The thread leaves the queue that it stands in.
-void leave_endpoint(Thread& thread);
+// The thread leaves the queue that it stands in, if it does: for a receiver something else than a call may have come.
+inline void leave_endpoint(Thread& thread) {
+    if (!thread.endpoint) return;
+    if (thread.linked()) Queue<Thread>::remove(thread);  // a call under way from another core is in no queue yet
+    thread.endpoint = nullptr;
+}
 
 }  // namespace twain::kernel

@@ -23,8 +23,10 @@ public:
     bool empty() const { return end_.next == &end_; }
     T* front() const { return empty() ? nullptr : static_cast<T*>(end_.next); }
 
-    void push_back(T& node) { insert(node, end_); }
-    void push_front(T& node) { insert(node, *end_.next); }
+    T& first() const { return static_cast<T&>(*end_.next); }  // there is one
+
+    void push_back(T& node) { insert(node, *end_.prev, end_); }
+    void push_front(T& node) { insert(node, end_, *end_.next); }
 
     T* pop_front() {
         T* node = front();
@@ -34,17 +36,16 @@ public:
 
     static void remove(T& node) {
         Link& link = node;
-        link.prev->next = link.next;
-        link.next->prev = link.prev;
-        link.next = link.prev = nullptr;
+        Link *const next = link.next, *const prev = link.prev;
+        link = {};
+        prev->next = next;
+        next->prev = prev;
     }
 
 private:
-    static void insert(Link& node, Link& before) {
-        node.next = &before;
-        node.prev = before.prev;
-        before.prev->next = &node;
-        before.prev = &node;
+    static void insert(Link& node, Link& before, Link& after) {
+        node = {&after, &before};
+        before.next = after.prev = &node;
     }
     Link end_;
 };

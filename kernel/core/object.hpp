@@ -18,6 +18,9 @@ struct Object {
     u16 reserved;
 };
 
-u32 next_object_id();
+inline u32 next_object_id() {
+    static u32 last = 0;
+    return ++last;
+}
 
 }  // namespace twain::kernel

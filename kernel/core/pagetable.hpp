@@ -48,7 +48,8 @@ public:
     // Writes one descriptor, the largest that alignment and length allow. All 4K multiples.
     Step map_step(Pool& pool, Virt at, Phys to, u64 bytes, u8 rights, bool device) {
         Entry* table = root_;
-        for (unsigned level = 1;; ++level) {
+#pragma GCC unroll 3
+        for (unsigned level = 1; level <= 3; ++level) {
             const unsigned shift = shift_of(level);
             const u64 size = u64{1} << shift;
             Entry& entry = table[index(at, shift)];
@@ -70,6 +71,7 @@ public:
             }
             table = table_of(entry);
         }
+        __builtin_unreachable();
     }
 
     // Clears the descriptor that maps `at`; how many bytes it mapped.
@@ -156,7 +158,7 @@ private:
     }
 
     // A table in which nothing is mapped may make way for a block.
-    bool drop_empty(Pool& pool, Entry& entry) {
+    [[gnu::noinline]] bool drop_empty(Pool& pool, Entry& entry) {
         Entry* table = table_of(entry);
         for (unsigned i = 0; i < kEntries; ++i) {
             if (table[i] & kValid) return false;

@@ -12,11 +12,6 @@ constexpr u8 kFree = 0x80;
 constexpr u64 size_of(unsigned order) { return u64{1} << (order + Pool::kUnitShift); }
 }  // namespace
 
-u32 next_object_id() {
-    static u32 last = 0;
-    return ++last;
-}
-
 Pool* Pool::create(void* base, u64 bytes) {
     auto* pool = static_cast<Pool*>(base);
     const u64 start = reinterpret_cast<u64>(base);
@@ -71,21 +66,24 @@ void* Pool::take(unsigned order) {
     return block;
 }
 
-void* Pool::allocate(unsigned order) {
-    void* block = recent_[order];
-    if (block) {
-        recent_[order] = nullptr;
-    } else {
-        block = take(order);
-        if (!block) {  // what waits may make a larger block
-            merge_recent();
-            block = take(order);
-        }
-        if (!block) return nullptr;
-    }
+// The one that waits.
+void* Pool::hand_out(unsigned order) {
+    void* const block = recent_[order];
+    recent_[order] = nullptr;
     free_bytes_ -= size_of(order);
     machine::zero(block, size_of(order));
     return block;
+}
+
+void* Pool::allocate(unsigned order) { return recent_[order] ? hand_out(order) : allocate_other(order); }
+
+void* Pool::allocate_other(unsigned order) {
+    recent_[order] = take(order);
+    if (!recent_[order]) {  // what waits may make a larger block
+        merge_recent();
+        recent_[order] = take(order);
+    }
+    return recent_[order] ? hand_out(order) : nullptr;
 }
 
 void Pool::merge(void* memory, unsigned order) {

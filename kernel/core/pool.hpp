@@ -59,6 +59,8 @@ private:
     void push(Block* block, unsigned order);
     void unlink(Block* block, unsigned order);
     void* take(unsigned order);
+    void* hand_out(unsigned order);
+    void* allocate_other(unsigned order);
     void merge(void* block, unsigned order);
     void merge_recent();
 

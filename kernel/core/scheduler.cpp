@@ -12,8 +12,6 @@ namespace twain::kernel {
 
 namespace {
 
-[[gnu::noinline]] void give_processor(Cpu& cpu, Thread& thread) { switch_to(cpu, thread); }
-
 void requeue_level(Cpu& cpu, Thread& thread) {
     if (!thread.linked()) return;
     remove_ready(cpu, thread);
@@ -46,11 +44,8 @@ void replenish(Cpu& cpu, Sched& sched, Ticks now) {
     sched.exhausted = false;
     Thread* user = sched.user;
     if (user && user->runnable() && user != cpu.current) {
-        if (user->linked()) {
-            requeue_level(cpu, *user);
-        } else {
-            make_ready(cpu, *user);
-        }
+        remove_ready(cpu, *user);
+        make_ready(cpu, *user);
     } else if (user && user == cpu.current) {
         cpu.hazard |= kReschedule;
     }
@@ -81,11 +76,7 @@ void make_ready(Cpu& cpu, Thread& thread, bool front) {
     Sched* sched = thread.active;
     if (!sched || !sched->runnable()) return;  // waits for a caller, or for its budget
     const unsigned level = sched->level();
-    if (front) {
-        cpu.ready[level].push_front(thread);
-    } else {
-        cpu.ready[level].push_back(thread);
-    }
+    front ? cpu.ready[level].push_front(thread) : cpu.ready[level].push_back(thread);
     cpu.ready_levels |= u64{1} << level;
     if (!cpu.current || !cpu.current->active || cpu.current->active->level() < level) cpu.hazard |= kReschedule;
 }
@@ -153,6 +144,19 @@ void arm(Cpu& cpu, Timer& timer, Ticks deadline) {
 
 void disarm(Cpu& cpu, Timer& timer) { cpu.timers.remove(timer); }
 
+void change_time(Cpu& cpu, Sched& next) {
+    if (change_slice(cpu, next)) return;
+    charge(cpu, machine::now());
+    cpu.sched = &next;
+    program_timer(cpu);
+}
+
+void give_processor(Cpu& cpu, Thread& thread) {
+    cpu.current = &thread;
+    if (cpu.sched != thread.active) change_time(cpu, *thread.active);
+    thread.vcpu ? guest_enter(cpu, thread) : enter(cpu, thread);
+}
+
 void leave_current(Cpu& cpu) {
     if (cpu.guest_mode) guest_leave(cpu);
     if (cpu.current) machine::leave_thread(cpu, *cpu.current);
@@ -160,15 +164,17 @@ void leave_current(Cpu& cpu) {
     cpu.hazard |= kReschedule;
 }
 
+void switch_slowly(Cpu& cpu, Thread& thread) {
+    if (cpu.guest_mode) guest_leave(cpu);
+    machine::leave_thread(cpu, *cpu.current);
+    give_processor(cpu, thread);
+}
+
 void schedule(Cpu& cpu) {
     for (;;) {
         cpu.hazard &= ~kReschedule;
         if (cpu.ready_levels) {
-            const unsigned level = 63u - static_cast<unsigned>(__builtin_clzll(cpu.ready_levels));
-            Thread* thread = cpu.ready[level].pop_front();
-            if (cpu.ready[level].empty()) cpu.ready_levels &= ~(u64{1} << level);
-            if (!thread) continue;
-            give_processor(cpu, *thread);
+            give_processor(cpu, take_first(cpu));
             return;
         }
         charge(cpu, machine::now());
@@ -191,7 +197,7 @@ void resolve_hazards(Cpu& cpu) {
             const bool may_run = sched && sched->runnable();
             const bool beaten = cpu.ready_levels && may_run && (cpu.ready_levels >> sched->level()) > 1;
             if (may_run && !beaten) {
-                if (cpu.sched != sched) give_processor(cpu, *current);
+                if (cpu.sched != sched) change_time(cpu, *sched);
                 return;
             }
             leave_current(cpu);

@@ -19,6 +19,11 @@ void remove_ready(Cpu& cpu, Thread& thread);
 // The current thread stops being current (it blocks, stops, or goes back to the queue).
 void leave_current(Cpu& cpu);
 
+// Gives `thread` the processor, which nobody has.
+void give_processor(Cpu& cpu, Thread& thread);
+// The same, from the current thread.
+void switch_slowly(Cpu& cpu, Thread& thread);
+
 // Picks the most urgent thread, waiting for one if there is none. The core must have no current thread.
 void schedule(Cpu& cpu);
 
@@ -30,13 +35,14 @@ void on_timer(Cpu& cpu);
 
 // Charges the running scheduling context up to now.
 void charge(Cpu& cpu, Ticks now);
-// The same, where it is often no more than a part of a slice.
-inline void charge_slice(Cpu& cpu, Ticks now) {
-    Sched* const sched = cpu.sched;
-    const Ticks ticks = now - cpu.since;
-    if (!sched || !sched->budget.spend_slice(ticks)) return charge(cpu, now);
-    sched->used += ticks;
-    cpu.since = now;
+// The next timer interrupt: the first deadline, or the end of the budget.
+inline void program_timer(Cpu& cpu, const Sched& sched) {
+    Ticks next = cpu.timers.next();
+    if (const Ticks end = sched.budget.end(cpu.since); !sched.exhausted && end < next) next = end;
+    machine::set_timer(next);
+}
+inline void program_timer(Cpu& cpu) {
+    cpu.sched ? program_timer(cpu, *cpu.sched) : machine::set_timer(cpu.timers.next());
 }
 
 // Charges it one last time if it is the running one. If its thread stays where it is, that begins anew.
@@ -47,22 +53,26 @@ inline Sched* own_time(const Thread& thread) {
     return thread.sched && thread.sched->user == &thread ? thread.sched : nullptr;
 }
 
-// The next timer interrupt: the first deadline, or the end of the budget.
-inline void program_timer(Cpu& cpu) {
-    Ticks next = cpu.timers.next();
-    if (const Sched* sched = cpu.sched; sched && !sched->exhausted) {
-        const Ticks end = sched->budget.end(cpu.since);
-        if (end < next) next = end;
-    }
-    machine::set_timer(next);
+// From now on the core uses another budget.
+void change_time(Cpu& cpu, Sched& next);
+// The same, if all that ends is a part of a slice; else nothing is done.
+[[gnu::always_inline]] inline bool change_slice(Cpu& cpu, Sched& next) {
+    const Ticks now = machine::now(), ticks = now - cpu.since;
+    Sched* const sched = cpu.sched;
+    if (!sched || !sched->budget.spend_slice(ticks)) return false;
+    sched->used += ticks;
+    cpu.since = now;
+    cpu.sched = &next;
+    program_timer(cpu, next);
+    return true;
 }
 
 // A thread that does not run belongs to another core from now on. Structure lock.
-void move(Thread& thread, CpuId core);
+[[gnu::cold]] void move(Thread& thread, CpuId core);
 
 // Gives a scheduling context the parameters of another. Its core may change only while its thread is stopped.
 // Structure lock.
-void reconfigure(Sched& sched, const Sched& wanted);
+[[gnu::cold]] void reconfigure(Sched& sched, const Sched& wanted);
 
 void arm(Cpu& cpu, Timer& timer, Ticks deadline);
 void disarm(Cpu& cpu, Timer& timer);

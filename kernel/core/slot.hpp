@@ -62,6 +62,7 @@ public:
             if (head == __atomic_load_n(&head_, __ATOMIC_RELAXED)) return {head, badge};
         }
     }
+    Type glance() const { return static_cast<Type>(__atomic_load_n(&head_, __ATOMIC_RELAXED) >> 56); }
     Capability peek() const { return {head_, badge_}; }  // under the structure lock
     bool empty() const { return head_ == 0; }
     Type type() const { return static_cast<Type>(head_ >> 56); }

@@ -59,21 +59,24 @@ constexpr bool inside(u64 offset, u64 bytes, u64 size) { return offset <= size &
 
 using abi::Error;
 
-// An error and the register number of the argument it is about (0: none in particular).
-struct [[nodiscard]] Status {
-    Error error = Error::none;
-    u8 argument = 0;
+// An error and the register number of the argument it is about (0: none in particular), as the caller gets them: a tag.
+class [[nodiscard]] Status {
+public:
     constexpr Status() = default;
-    constexpr Status(Error e, unsigned a = 0) : error(e), argument(static_cast<u8>(a)) {}
-    constexpr bool ok() const { return error == Error::none; }
-    constexpr u64 tag() const {
-        return u64{static_cast<u8>(error)} << abi::kTagErrorShift | u64{argument} << abi::kTagArgShift;
-    }
+    constexpr Status(Error error, unsigned argument = 0)
+        : tag_(u64{static_cast<u8>(error)} << abi::kTagErrorShift | u64{argument & 0xff} << abi::kTagArgShift) {}
+    constexpr bool ok() const { return error() == Error::none; }
+    constexpr Error error() const { return abi::tag_error(tag_); }
+    constexpr bool operator==(const Status&) const = default;
+    constexpr u64 tag() const { return tag_; }
+
+private:
+    u64 tag_ = 0;
 };
 
 // What a method returns when it was interrupted at a consistent state: the call is made again.
 inline constexpr Status kAgain{Error::none, 0xff};
-constexpr bool again(Status status) { return status.argument == kAgain.argument; }
+constexpr bool again(Status status) { return status == kAgain; }
 
 template <typename T>
 class [[nodiscard]] Result {

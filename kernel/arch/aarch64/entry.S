@@ -32,18 +32,12 @@ vectors:
     b.eq    fast_call
     cmp     w29, #1
     b.eq    fast_reply_wait
-    cmp     w29, #4
-    b.hi    1f
-    b.eq    fast_vcpu_run
     cmp     w29, #3
     b.eq    fast_signal
-    b       fast_wait
-1:  lsr     w29, w28, #24
-    cmp     w29, #0x56
-    b.ne    user_trap
-    and     w29, w28, #0xffff
+    b.lo    fast_wait
     cmp     w29, #5
-    b.ne    slow_syscall
+    b.lo    fast_vcpu_run
+    b.hi    user_trap           // other system calls too
     b       invoke
 
     .org    vectors + 0x480

@@ -88,15 +88,14 @@
     leave
 .endm
 
-// The rest is C++'s: routine(cpu, object x10). `way` leads back.
-.macro continue_in routine, way
+// The rest is C++'s: routine(cpu, object x10).
+.macro continue_in routine
     store_message
     store_kept
-    mov     x20, sp
     kernel_stack
     mov     x1, x10
     bl      \routine
-    b       \way
+    b       return_to_user
 .endm
 
     .section .text.vectors, "ax"
@@ -204,12 +203,14 @@ fast_signal:
     mov     x1, #0
     cbnz    x13, 2f
     resume
-2:  continue_in wake_waiter, return_to_user
+2:  continue_in wake_waiter
 
     .global fast_wait
 fast_wait:
     look_up TYPE_NOTIFICATION, RIGHT_WAIT
     pointer x10
+    ldr     x12, [x10, #NOTE_BITS]
+    cbz     x12, 3f                         // C++ looks at all of it once more
     ldr     x12, [x10, #NOTE_WAITER]
     sub     x13, sp, #THREAD_FRAME
     cmp     x12, x13
@@ -231,15 +232,20 @@ fast_wait:
     mov     x6, #0
     mov     x7, #0
     resume
-3:  continue_in sleep_on, return_to_user
+3:  continue_in sleep_on
 
     .global invoke
 invoke:
-    continue_in sys_invoke, syscall_return
+    store_message
+    store_kept
+    mov     x20, sp
+    kernel_stack
+    bl      sys_invoke
+    b       syscall_return
 
     .global fast_vcpu_run
 fast_vcpu_run:
     look_up TYPE_VCPU, RIGHT_RUN, 1f
     pointer x10
-    continue_in run_vcpu, return_to_user    // a guest may have been entered, and left at once
-1:  continue_in sys_vcpu_run, return_to_user
+    continue_in run_vcpu    // a guest may have been entered, and left at once
+1:  continue_in sys_vcpu_run

@@ -45,8 +45,7 @@ inline void give(Cpu& cpu, FpuState* next) {
 bool fpu_take(Cpu& cpu) {
     const Thread& thread = *cpu.current;
     FpuState* next = cpu.guest_mode ? reinterpret_cast<FpuState*>(&thread.vcpu->page->fpcr) : thread.fpu;
-    if (!next) [[unlikely]]
-        return take_first(cpu);
+    if (!next) return take_first(cpu);
     give(cpu, next);
     return true;
 }

@@ -12,6 +12,7 @@
 #include "kernel/drivers/gic.hpp"
 #include "kernel/drivers/pl011.hpp"
 #include "psci.hpp"
+#include "switch.hpp"
 
 namespace twain::kernel {
 
@@ -26,16 +27,6 @@ EarlyUart early_uart;
 bool uart_ours;
 constexpr u64 kUartWindow = layout::kDeviceBytes - kPage;
 }  // namespace
-
-void zero(void* at, u64 bytes) {
-    auto* word = static_cast<u64*>(at);
-    for (u64* const end = word + bytes / 8; word < end; word += 8) {
-        asm volatile(
-            "stp xzr, xzr, [%0]\n stp xzr, xzr, [%0, #16]\n stp xzr, xzr, [%0, #32]\n stp xzr, xzr, [%0, #48]" ::"r"(
-                word)
-            : "memory");
-    }
-}
 
 bool is_device(Phys base, u64 bytes) {
     const abi::BootInfo& boot = boot_info();
@@ -61,6 +52,11 @@ Ticks ticks_per_second() { return reg::CNTFRQ_EL0::read(); }
 Ticks ns_to_ticks(u64 ns) {
     const Ticks frequency = ticks_per_second();
     return ns / 1'000'000'000 * frequency + ns % 1'000'000'000 * frequency / 1'000'000'000;
+}
+
+void enter_slowly(Cpu& cpu, Thread& thread) {
+    activate(cpu, *thread.space);
+    fpu_offer(cpu, thread.fpu);
 }
 
 void settle_thread(Thread& thread) {

@@ -23,8 +23,17 @@ inline constexpr u64 kUserPstate = 0xf000'0000;  // a process owns NZCV; everyth
 // Memory
 inline void* to_virt(Phys at) { return reinterpret_cast<void*>(at.value + layout::kLinear); }
 inline Phys to_phys(const void* at) { return {reinterpret_cast<u64>(at) - layout::kLinear}; }
-void zero(void* at, u64 bytes);        // 64-byte multiples
-bool is_device(Phys base, u64 bytes);  // neither RAM nor a device of the kernel
+// 64-byte multiples
+inline void zero(void* at, u64 bytes) {
+    auto* word = static_cast<char*>(at);
+    for (const char* const end = word + bytes; word < end; word += 64) {
+        asm volatile(
+            "stp xzr, xzr, [%0]\n stp xzr, xzr, [%0, #16]\n stp xzr, xzr, [%0, #32]\n stp xzr, xzr, [%0, #48]" ::"r"(
+                word)
+            : "memory");
+    }
+}
+[[gnu::cold]] bool is_device(Phys base, u64 bytes);  // neither RAM nor a device of the kernel
 
 // Cores
 inline Cpu& cpu() { return *reinterpret_cast<Cpu*>(Regime::Cpu::read()); }
@@ -46,8 +55,9 @@ inline Ticks now() {
     return counter();
 }
 inline void set_timer(Ticks deadline) {  // kForever: none
-    if (deadline != abi::kForever) Regime::TimerCompare::write(deadline);
-    Regime::TimerControl::write(deadline != abi::kForever);
+    if (deadline == abi::kForever) return Regime::TimerControl::write(0);
+    Regime::TimerCompare::write(deadline);
+    Regime::TimerControl::write(1);
 }
 Ticks ticks_per_second();
 Ticks ns_to_ticks(u64 ns);
@@ -67,9 +77,9 @@ u64 renew_tag(Space& space);      // its tag is stale; what it is then
 
 // Threads
 using FpuState = kernel::FpuState;
-// switch.hpp: switch_thread(cpu, before, after): thread pointer, space, FPU access; leave_thread(cpu, thread)
-void settle_thread(Thread& thread);  // no core holds registers of it; structure lock
-void forget_thread(Thread& thread);  // it has no FP registers any more; structure lock
+// switch.hpp: leave_thread(cpu, thread), enter_thread(cpu, thread): thread pointer, space, FPU access
+[[gnu::cold]] void settle_thread(Thread& thread);  // no core holds registers of it; structure lock
+[[gnu::cold]] void forget_thread(Thread& thread);  // it has no FP registers any more; structure lock
 
 // Guests
 inline constexpr bool kVmmInjects = Regime::kVmmInjects;     // there are no list registers: to be woken is to exit
@@ -77,16 +87,16 @@ inline constexpr u64 kGroupsInCore = Regime::kGroupsInCore;  // registers of a v
 
 // Interrupts
 u32 irq_end();
-void configure_irq(u32 intid, bool edge, CpuId core);
+[[gnu::cold]] void configure_irq(u32 intid, bool edge, CpuId core);
 void enable_irq(u32 intid);
 void disable_irq(u32 intid);
 void deactivate_irq(u32 intid);
 Phys virtual_interface();  // GICV, which guests map; 0: they have it in system registers, or not at all
 
 // The rest
-void uart_write(const char* text, u64 bytes);  // nothing while the kernel does not own the UART
-void uart_enable(bool own);
-bool power(u64 what);
+[[gnu::cold]] void uart_write(const char* text, u64 bytes);  // nothing while the kernel does not own the UART
+[[gnu::cold]] void uart_enable(bool own);
+[[gnu::cold]] bool power(u64 what);
 u64 boot_flags();
 
 }  // namespace machine

@@ -10,27 +10,29 @@
 
 namespace twain::kernel::machine {
 
-// Makes a space the one of user mode on this core.
-inline void activate(Cpu& cpu, Space& space) {
-    u64 base = space.tag.word();
-    if (base & Tag::kStale) [[unlikely]]
-        base = renew_tag(space);
+inline void set_translation(Cpu& cpu, u64 base) {
     __atomic_store_n(&cpu.translation, base, __ATOMIC_RELAXED);
     Regime::UserTable::write(base);
 }
 
+// Makes a space the one of user mode on this core.
+inline void activate(Cpu& cpu, Space& space) {
+    u64 base = space.tag.word();
+    if (base & Tag::kStale) base = renew_tag(space);
+    set_translation(cpu, base);
+}
+
+void enter_slowly(Cpu& cpu, Thread& thread);  // the rest of enter_thread() when there is more to do
+
 // The thread that has just run is put away.
 inline void leave_thread(Cpu&, Thread& thread) { thread.thread_pointer = reg::TPIDR_EL0::read(); }
 
-// From the thread that has just run (nullptr: it has been left already) to the next.
-inline void switch_thread(Cpu& cpu, Thread* before, Thread& after) {
-    const u64 next = after.thread_pointer;
-    if (before) [[likely]]
-        before->thread_pointer = reg::TPIDR_EL0::read();
-    reg::TPIDR_EL0::write(next);
-    if (!before || before->vcpu || before->space != after.space) activate(cpu, *after.space);
-    if (cpu.fpu_on) [[unlikely]]
-        fpu_offer(cpu, after.fpu);
+// The thread runs next.
+inline void enter_thread(Cpu& cpu, Thread& thread) {
+    reg::TPIDR_EL0::write(thread.thread_pointer);
+    const u64 base = thread.space->tag.word();
+    if ((base & Tag::kStale) || cpu.fpu_on) return enter_slowly(cpu, thread);
+    set_translation(cpu, base);
 }
 
 }  // namespace twain::kernel::machine

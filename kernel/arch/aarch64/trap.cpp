@@ -4,6 +4,7 @@
 // Exceptions that are neither system calls nor interrupts: faults of processes, traps of guests.
 #include "boot.hpp"
 #include "fpu.hpp"
+#include "kernel/api/syscall.hpp"
 #include "kernel/core/guest.hpp"
 #include "machine.hpp"
 
@@ -17,6 +18,7 @@ namespace {
 enum class Ec : u8 {  // ESR_ELx.EC, Arm ARM D17.2.37
     unknown = 0x00,
     fp = 0x07,
+    svc = 0x15,
     instruction_abort = 0x20,
     pc_alignment = 0x22,
     data_abort = 0x24,
@@ -38,6 +40,7 @@ Ec class_of(u64 syndrome) { return static_cast<Ec>(syndrome >> 26 & 0x3f); }
 
 inline void tell(Cpu& cpu, u64 syndrome) {
     if (cpu.guest_mode) return guest_trap(cpu, syndrome);
+    if (class_of(syndrome) == Ec::svc) return handle_syscall(cpu, syndrome & 0xffff);
     fault(cpu, kind_of(class_of(syndrome)), syndrome, Regime::Far::read());
 }
 

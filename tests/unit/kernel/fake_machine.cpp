@@ -144,7 +144,7 @@ bool forget_space(Space& space) {
 }
 void activate(Space&) {}
 
-void switch_thread(Cpu&, Thread*, Thread&) {}
+void enter_thread(Cpu&, Thread&) {}
 void leave_thread(Cpu&, Thread&) {}
 void settle_thread(Thread&) {}
 void forget_thread(Thread& thread) {

@@ -77,7 +77,7 @@ void activate(Space& space);
 
 // Threads
 using FpuState = kernel::FpuState;
-void switch_thread(Cpu& cpu, Thread* before, Thread& after);
+void enter_thread(Cpu& cpu, Thread& thread);
 void leave_thread(Cpu& cpu, Thread& thread);
 void settle_thread(Thread& thread);
 void forget_thread(Thread& thread);

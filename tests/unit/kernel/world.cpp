@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "invariants.hpp"
-#include "kernel/core/switch_to.hpp"
+#include "kernel/core/scheduler.hpp"
 
 namespace twain::kernel::test {
 
@@ -65,7 +65,7 @@ void World::run(Thread& thread) {
         require(thread.runnable(), "a thread that cannot run was to run");
         require(thread.linked(), "a thread without time was to run");
         remove_ready(here, thread);
-        switch_to(here, thread);
+        give_processor(here, thread);
     });
 }
 

@@ -89,7 +89,7 @@ void flush_walks() {}
 bool flush_space(Space&, u64&) { return true; }
 bool forget_space(Space&) { return true; }
 void activate(Space&) {}
-void switch_thread(Cpu&, Thread*, Thread&) {}
+void enter_thread(Cpu&, Thread&) {}
 void leave_thread(Cpu&, Thread&) {}
 void settle_thread(Thread&) {}
 void forget_thread(Thread&) {}

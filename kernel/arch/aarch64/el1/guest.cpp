@@ -274,13 +274,8 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     Vcpu& vcpu = *thread.vcpu;
     VcpuPage& page = *vcpu.page;
     if (vcpu.kick) [[unlikely]] {
-        vcpu.kick = 0;
-        page.exit_reason = static_cast<u32>(abi::Exit::kicked);
-        note_refusal(page);
         disarm(cpu, thread);
-        guest_finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
-        machine::activate(cpu, *thread.space);
-        return;
+        return guest_refuse(cpu, thread);
     }
     if (cpu.loaded != &vcpu) {
         if (cpu.loaded) guest_unload(cpu);

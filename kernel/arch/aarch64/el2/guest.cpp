@@ -323,17 +323,11 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     Vcpu& vcpu = *thread.vcpu;
     VcpuPage& page = *vcpu.page;
     if (vcpu.kick) [[unlikely]] {
-        vcpu.kick = 0;
-        page.exit_reason = static_cast<u32>(abi::Exit::kicked);
-        note_refusal(page);
         show_interrupts(cpu, vcpu);
-        guest_finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
-        machine::activate(cpu, *thread.space);
-        return;
+        return guest_refuse(cpu, thread);
     }
     if (cpu.loaded != &vcpu) load(cpu, vcpu);
-    if (__atomic_load_n(&page.loaded, __ATOMIC_ACQUIRE)) [[unlikely]]
-        take_changes(cpu, page);
+    if (__atomic_load_n(&page.loaded, __ATOMIC_ACQUIRE)) take_changes(cpu, page);
     if (timer_enabled(page) != vcpu.timer_routed) [[unlikely]] {
         vcpu.timer_routed = !vcpu.timer_routed;
         gic::enable_private(guest_timer_intid(), vcpu.timer_routed);

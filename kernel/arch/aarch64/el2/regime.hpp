@@ -50,12 +50,9 @@ struct Regime {
 // Stage-2 descriptors (Arm ARM D8.5): MemAttr[5:2], S2AP[7:6], SH[9:8], AF[10], XN[54].
 struct TableFormat {
     static constexpr u64 leaf(u8 rights, bool device) {
-        u64 entry = 0x400;
-        entry |= device ? 0x1 << 2 : 0xf << 2 | 0x300;
-        if (rights & abi::rights::mem_read) entry |= 0x40;
-        if (rights & abi::rights::mem_write) entry |= 0x80;
-        if (!(rights & abi::rights::mem_exec)) entry |= u64{1} << 54;
-        return entry;
+        static_assert((abi::rights::mem_read | abi::rights::mem_write) == 3 && abi::rights::mem_exec == 4);
+        const u64 executable = rights >> 2 & 1;
+        return 0x400 | (device ? 0x1 << 2 : 0xf << 2 | 0x300) | (rights & 3) << 6 | (executable ^ 1) << 54;
     }
 };
 
