@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Twain authors
-"""docs/config.md says what the schema says: each section, each key, its type and its default, and no others."""
+"""docs/config.md says what the schema says: each section, each key, its type and its default, and no others. All documents:
+what they refer to is there."""
 
 from __future__ import annotations
 
@@ -49,3 +50,26 @@ def test_names_that_exist() -> None:
         assert f"`{name}`" in TEXT
     for code in re.findall(r"\b[EW]\d{3}\b", TEXT):
         assert code in codes.known()
+
+
+DOCUMENTS = [*ROOT.glob("*.md"), *(path for top in ("docs", "vmm", "tools", "tests", "configs") for path in (ROOT / top).rglob("*.md"))]
+
+
+def anchors(path: Path) -> set[str]:
+    """Of the headings, as they are made of them everywhere."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_document_refers_to_is_there(document: Path) -> None:
+    text = document.read_text()
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+    for name in re.findall(r"`((?:kernel|libs|vmm|drivers|system|configs|tools|tests|docs|cmake)/[\w./-]*)`", text):
+        assert (ROOT / name).exists() or "NAME" in name, name

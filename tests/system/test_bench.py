@@ -3,6 +3,7 @@
 """`bench`: its JSON is complete, and the same build gives the same figures."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -67,6 +68,17 @@ def test_document_has_a_place_for_every_table():
         assert document.replace(text, name, "| x |").count("| x |") == 1
     with pytest.raises(TwainError):
         document.replace(text, "nonsense", "")
+
+
+def test_what_the_prose_explains_is_what_the_tables_say():
+    """Each `**What, N**` of the document is, within the gate's tolerance, a figure of a table."""
+    text = bench.DOCUMENT.read_text()
+    table = {float(cell) for line in text.splitlines() if line.startswith("|") for cell in re.findall(r"(?<=\| )[\d.]+(?= )", line)}
+    explained = [float(number) for title in re.findall(r"^\*\*[^*]*, ([\d., and]+)\*\*", text, re.MULTILINE)
+                 for number in re.findall(r"[\d.]+", title)]
+    assert len(explained) > 10
+    for number in explained:
+        assert any(abs(number - value) <= record.TOLERANCE * value for value in table), number
 
 
 def _figures(**values):
