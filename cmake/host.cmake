@@ -39,7 +39,7 @@ ExternalProject_Add(target
 if(make_images)
     add_custom_target(guest-images
         COMMAND ${CMAKE_COMMAND} -E env PYTHONPATH=${PROJECT_SOURCE_DIR}/tools PYTHONDONTWRITEBYTECODE=1
-            TWAIN_BUILD=${TWAIN_OUTPUT} ${TWAIN_PYTHON} -c
+            TWAIN_OUTPUT=${TWAIN_OUTPUT} ${TWAIN_PYTHON} -c
             "import sys; from twainlib import build, system; build.make_images(system.load(sys.argv[1]))" ${TWAIN_CONFIG}
         USES_TERMINAL VERBATIM)
 endif()

@@ -42,7 +42,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from twainlib import qemu  # noqa: E402
 
-WORK = Path(os.environ.get("TWAIN_BUILD") or ROOT / "build") / "mutants"
+WORK = Path(os.environ.get("TWAIN_OUTPUT") or ROOT / "build") / "mutants"
 TREE = WORK / "tree"
 HOST, TARGET = WORK / "host", WORK / "target"
 BUILD_LIMIT = 900  # seconds
@@ -181,7 +181,7 @@ def configure(target, log):
 KERNEL = {"kernel": {}, "kernel-gic2": {"gic": 2}, "kernel-el1": {"el2": False}}  # the machine
 
 
-SYSTEM = ["env", f"TWAIN_BUILD={WORK / 'system'}", f"PYTHONPATH={TREE / 'tools'}"]  # for systems that the copy's own tool builds
+SYSTEM = ["env", f"TWAIN_OUTPUT={WORK / 'system'}", f"PYTHONPATH={TREE / 'tools'}"]  # for systems that the copy's own tool builds
 
 
 def build(test, log):

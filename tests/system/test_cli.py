@@ -78,7 +78,7 @@ def test_dry_run_prints_the_command_line_only():
 
 def test_no_running_system_is_exit_6(tmp_path):
     for arguments in (["ps"], ["caps"], ["stat"], ["kill", "x"], ["reboot", "x"], ["console"], ["stop"]):
-        result = twain(*arguments, env={**os.environ, "TWAIN_BUILD": str(tmp_path)})
+        result = twain(*arguments, env={**os.environ, "TWAIN_OUTPUT": str(tmp_path)})
         assert result.returncode == Exit.RUN and "no system is running" in result.stderr
 
 
@@ -91,7 +91,7 @@ def test_internal_error_is_exit_70_without_traceback(monkeypatch, tmp_path, caps
     def fail(options):
         raise RuntimeError("planted")
 
-    monkeypatch.setenv("TWAIN_BUILD", str(tmp_path))
+    monkeypatch.setenv("TWAIN_OUTPUT", str(tmp_path))
     monkeypatch.setattr(cli.commands, "boards", fail)
     assert cli.main(["boards"]) == Exit.INTERNAL
     errors = capsys.readouterr().err
@@ -308,13 +308,13 @@ def test_clean_removes_nothing_but_what_the_tool_made(tmp_path):
     precious = tmp_path / "home"
     precious.mkdir()
     (precious / "thesis.tex").write_text("years of work")
-    result = twain("clean", env={**os.environ, "TWAIN_BUILD": str(precious)})
+    result = twain("clean", env={**os.environ, "TWAIN_OUTPUT": str(precious)})
     assert result.returncode == Exit.USAGE and "not a directory of ours" in result.stderr
     assert (precious / "thesis.tex").is_file()
     made = tmp_path / "build"
     paths.own_directory(made)
     (made / "x").mkdir()
-    assert twain("clean", env={**os.environ, "TWAIN_BUILD": str(made)}).returncode == 0
+    assert twain("clean", env={**os.environ, "TWAIN_OUTPUT": str(made)}).returncode == 0
     assert not made.exists()
 
 
@@ -328,7 +328,7 @@ def test_full_disk_is_exit_6(command):
 
 def test_places_that_are_not_there_are_named(tmp_path):
     (tmp_path / "file").touch()
-    result = twain("build", "two-guests", env={**os.environ, "TWAIN_BUILD": str(tmp_path / "file")})
+    result = twain("build", "two-guests", env={**os.environ, "TWAIN_OUTPUT": str(tmp_path / "file")})
     assert result.returncode == Exit.RUN and "file" in result.stderr and "internal" not in result.stderr
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -25,7 +25,7 @@ def made(tmp_path_factory):
     """The images, from the cache that `setup` has filled, in a build directory of their own."""
     directory = tmp_path_factory.mktemp("build")
     patch = pytest.MonkeyPatch()
-    patch.setenv("TWAIN_BUILD", str(directory))
+    patch.setenv("TWAIN_OUTPUT", str(directory))
     yield directory / "images", images.make(["business", "personal"])
     patch.undo()
 

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def build_root():
-    """`build/` of the checkout, or $TWAIN_BUILD (e.g. where the checkout is read-only)."""
-    return Path(os.environ.get("TWAIN_BUILD") or ROOT / "build")
+    """`build/` of the checkout, or $TWAIN_OUTPUT (e.g. where the checkout is read-only)."""
+    return Path(os.environ.get("TWAIN_OUTPUT") or ROOT / "build")
 
 
 def system_dir(name):
