@@ -69,6 +69,12 @@ def test_wait_says_what_it_waited_for(tmp_path):
     assert "console.log" in caught.value.render()
 
 
+def test_a_patient_session_waits_longer(tmp_path):
+    with Broker([*FAKE, "silent"], tmp_path, ["business"]) as broker:
+        with pytest.raises(TwainError, match="waited 1 s"):
+            Session(broker, patience=10).wait_for("business", "business READY", 0.1)
+
+
 def test_machine_that_ends_early_is_reported_at_once(tmp_path):
     with Broker([*FAKE, "crash"], tmp_path, ["business"]) as broker:
         with pytest.raises(TwainError, match=r"exit code 3"):

@@ -73,7 +73,12 @@ def test_dry_run_prints_the_command_line_only():
     words = result.stdout.split()
     assert words[0] == "qemu-system-aarch64" and words[-2:] == ["-d", "int"] and "-gdb" in words
     assert words[words.index("-smp") + 1] == "4" and words[words.index("-cpu") + 1] == "cortex-a57"
-    assert "-nodefaults" in words and "stdio,id=console,mux=off,signal=off" in words
+    assert "-nodefaults" in words and "stdio,id=console,mux=off,signal=off" in words and "-icount" not in words
+
+
+def test_naive_guests_have_time_that_is_counted():
+    words = twain("run", "two-guests", "--dry-run", "--el1", "--shadow", "naive").stdout.split()
+    assert "shadow=naive" in words and "-icount" in words
 
 
 def test_no_running_system_is_exit_6(tmp_path):

@@ -15,6 +15,7 @@ from .session import Session
 from .system import differences
 
 BOOT_LIMIT = 90.0
+NAIVE_PATIENCE = 10  # times as long, where every privileged instruction traps
 
 
 class Demo:
@@ -191,7 +192,8 @@ def scripted(built, options, json_path=None, out=print):
     try:
         with stage(f"running {built.info.name} on {built.info.cpus} cores ({options.cpu or 'max'})"), \
                 machine.boot(built, options) as running:
-            demo = Demo(Session(running), built.info, out=out)
+            patience = NAIVE_PATIENCE if getattr(options, "shadow", None) == "naive" else 1
+            demo = Demo(Session(running, patience), built.info, out=out)
             demo.run()
         seen = demo.report()
     except TwainError as error:

@@ -14,12 +14,15 @@ from .paths import system_dir
 def command(image, info, options):
     """QEMU's argument vector. `options` are those of `run`; what is missing there has its default."""
     settings = system.settings()
+    shadow = getattr(options, "shadow", None)
+    # Where everything traps, a timer interrupt may cost more than the time to the next one, if that is the host's.
+    deterministic = getattr(options, "deterministic", False) or shadow == "naive"
     return qemu.command(image, cpus=info.cpus, memory=settings.get("TWAIN_MEMORY") or f"{info.ram >> 20}M",
                         cpu=options.cpu or settings.get("TWAIN_CPU"),
-                        gdb=getattr(options, "gdb", False), deterministic=getattr(options, "deterministic", False),
+                        gdb=getattr(options, "gdb", False), deterministic=deterministic,
                         extra=options.extra, el2=not getattr(options, "el1", False),
                         gic=getattr(options, "gic", None) or settings.get("TWAIN_GIC", 3),
-                        shadow=getattr(options, "shadow", None))
+                        shadow=shadow)
 
 
 def need_stopped(name):

@@ -13,8 +13,9 @@ TAIL = 20
 
 
 class Session:
-    def __init__(self, broker):
+    def __init__(self, broker, patience=1):
         self.broker = broker
+        self._patience = patience  # all limits are so many times as long
         self._serial = 0
 
     def mark(self):
@@ -49,6 +50,7 @@ class Session:
 
     def until(self, look, limit, what):
         """Pumps until look() returns something true; returns that."""
+        limit *= self._patience
         deadline = time.monotonic() + limit
         while True:
             found = look()
