@@ -209,6 +209,26 @@ struct ConsoleEnd {
     ring::ByteProducer in;
 };
 
+// The system is made and runs, and the supervisor has the console.
+struct System : World {
+    System() {
+        REQUIRE_FALSE(builder.create_system());
+        supervisor.attach();
+        supervisor.start_all();
+    }
+    Builder builder{system, boot, windows};
+    Supervisor supervisor{builder};
+};
+struct Running : System {
+    // What has been said when so much time has passed.
+    std::string pass(std::uint64_t ms) {
+        sys::fake_now += sys::to_ticks(ms * 1'000'000, sys::ticks_per_second());
+        supervisor.restart_due();
+        return console.read();
+    }
+    ConsoleEnd console{*this};
+};
+
 // Is it a JSON object on one line? A recognizer, no more.
 class JsonCheck {
 public:
@@ -499,15 +519,8 @@ TEST_CASE("init: tables that make no sense are refused before anything is done")
     }
 }
 
-TEST_CASE("supervisor: every answer is one JSON line") {
-    World w;
-    Builder builder{w.system, w.boot, w.windows};
-    REQUIRE_FALSE(builder.create_system());
-    Supervisor supervisor{builder};
-    supervisor.attach();
-    supervisor.start_all();
-    CHECK(w.kernel.uart_kernel == 0);
-    ConsoleEnd console{w};
+TEST_CASE_METHOD(Running, "supervisor: every answer is one JSON line") {
+    CHECK(kernel.uart_kernel == 0);
     CHECK(console.read().empty());
     for (const char* command :
          {"ps", "caps", "caps uart", "stat", "log", "help", "kill g", "ps", "caps g", "reboot g", "ps", "stat"}) {
@@ -529,14 +542,7 @@ TEST_CASE("supervisor: every answer is one JSON line") {
     }
 }
 
-TEST_CASE("supervisor: names what the kernel says") {
-    World w;
-    Builder builder{w.system, w.boot, w.windows};
-    REQUIRE_FALSE(builder.create_system());
-    Supervisor supervisor{builder};
-    supervisor.attach();
-    supervisor.start_all();
-    ConsoleEnd console{w};
+TEST_CASE_METHOD(Running, "supervisor: names what the kernel says") {
     supervisor.obey("caps uart");
     const std::string line = console.read();
     CHECK(
@@ -549,17 +555,10 @@ TEST_CASE("supervisor: names what the kernel says") {
                     "\"rights\":[\"read\",\"write\"]") != std::string::npos);
 }
 
-TEST_CASE("supervisor: a fault stops one process, and says which and why") {
-    World w;
-    Builder builder{w.system, w.boot, w.windows};
-    REQUIRE_FALSE(builder.create_system());
-    Supervisor supervisor{builder};
-    supervisor.attach();
-    supervisor.start_all();
-    ConsoleEnd console{w};
+TEST_CASE_METHOD(Running, "supervisor: a fault stops one process, and says which and why") {
     const auto vcpu_thread = builder.object_id(20);
-    for (const auto& [object, thread] : w.kernel.threads) {
-        w.kernel.threads[object].started = true;
+    for (const auto& [object, thread] : kernel.threads) {
+        kernel.threads[object].started = true;
     }
     supervisor.fault(2, sys::message(static_cast<std::uint32_t>(abi::FaultKind::data), 0x92000046, 0xdead0, 0x40'1234,
                                      0x3fff'e000, vcpu_thread));
@@ -568,9 +567,9 @@ TEST_CASE("supervisor: a fault stops one process, and says which and why") {
           "{\"event\":\"fault\",\"process\":\"vmm.g\",\"thread\":\"g.vcpu0.thread\",\"reason\":\"data\",\"address\":"
           "\"0xdead0\","
           "\"pc\":\"0x401234\",\"sp\":\"0x3fffe000\",\"esr\":\"0x92000046\"}\n");
-    CHECK(w.kernel.log.find("init: vmm.g stopped: data fault at 0xdead0, pc 0x401234") != std::string::npos);
-    CHECK_FALSE(w.kernel.threads.at(builder.object_id(18)).started);
-    CHECK(w.kernel.threads.at(builder.object_id(11)).started);
+    CHECK(kernel.log.find("init: vmm.g stopped: data fault at 0xdead0, pc 0x401234") != std::string::npos);
+    CHECK_FALSE(kernel.threads.at(builder.object_id(18)).started);
+    CHECK(kernel.threads.at(builder.object_id(11)).started);
     CHECK(builder.status(1).state == ProcessState::faulted);
     supervisor.fault(0, {});
     supervisor.fault(77, {});
@@ -580,42 +579,28 @@ TEST_CASE("supervisor: a fault stops one process, and says which and why") {
     CHECK(console.read().find("\"faults\":1,\"restarts\":1") != std::string::npos);
 }
 
-TEST_CASE("supervisor: a driver that dies is made again, later each time") {
-    World w;
-    Builder builder{w.system, w.boot, w.windows};
-    REQUIRE_FALSE(builder.create_system());
-    Supervisor supervisor{builder};
-    supervisor.attach();
-    supervisor.start_all();
-    ConsoleEnd console{w};
+TEST_CASE_METHOD(Running, "supervisor: a driver that dies is made again, later each time") {
     const auto die = [&] {
         const auto thread = builder.object_id(11);
         supervisor.fault(1, sys::message(static_cast<std::uint32_t>(abi::FaultKind::data), 0, 0, 0, 0, thread));
         supervisor.restart_due();
         return console.read();
     };
-    const auto pass = [&](std::uint64_t ms) {
-        sys::fake_now += sys::to_ticks(ms * 1'000'000, sys::ticks_per_second());
-        supervisor.restart_due();
-    };
     std::uint64_t delay = RestartPlan::kFirst;
     for (unsigned i = 1; i <= 15; ++i) {
         CHECK(die().find(",\"restart_ms\":" + std::to_string(delay) + "}\n") != std::string::npos);
         CHECK(builder.status(0).state == ProcessState::faulted);
-        CHECK(w.kernel.uart_kernel == 1);  // who else would say what is wrong?
-        CHECK(w.kernel.armed == sys::after_ms(delay));
-        pass(delay - 1);
-        CHECK(console.read().empty());
-        pass(1);
-        CHECK(console.read() ==
-              "{\"event\":\"restarted\",\"process\":\"uart\",\"restarts\":" + std::to_string(i) + "}\n");
+        CHECK(kernel.uart_kernel == 1);  // who else would say what is wrong?
+        CHECK(kernel.armed == sys::after_ms(delay));
+        CHECK(pass(delay - 1).empty());
+        CHECK(pass(1) == "{\"event\":\"restarted\",\"process\":\"uart\",\"restarts\":" + std::to_string(i) + "}\n");
         CHECK(builder.status(0).state == ProcessState::running);
-        CHECK(w.kernel.uart_kernel == 0);
-        CHECK(w.kernel.armed == abi::kForever);
+        CHECK(kernel.uart_kernel == 0);
+        CHECK(kernel.armed == abi::kForever);
         delay = std::min<std::uint64_t>(2 * delay, RestartPlan::kLast);
     }
     CHECK(delay == RestartPlan::kLast);
-    pass(RestartPlan::kHealthy);
+    (void)pass(RestartPlan::kHealthy);
     CHECK(die().find("\"restart_ms\":" + std::to_string(RestartPlan::kFirst)) != std::string::npos);
 
     supervisor.obey("ps");
@@ -623,23 +608,10 @@ TEST_CASE("supervisor: a driver that dies is made again, later each time") {
           std::string::npos);
     supervisor.obey("reboot uart");  // by hand, before its time: once, not twice
     CHECK(console.read().find("\"restarts\":16}") != std::string::npos);
-    pass(RestartPlan::kLast);
-    CHECK(console.read().empty());
+    CHECK(pass(RestartPlan::kLast).empty());
 }
 
-TEST_CASE("supervisor: a driver that is killed is made again, a VMM is not") {
-    World w;
-    Builder builder{w.system, w.boot, w.windows};
-    REQUIRE_FALSE(builder.create_system());
-    Supervisor supervisor{builder};
-    supervisor.attach();
-    supervisor.start_all();
-    ConsoleEnd console{w};
-    const auto pass = [&](std::uint64_t ms) {
-        sys::fake_now += sys::to_ticks(ms * 1'000'000, sys::ticks_per_second());
-        supervisor.restart_due();
-        return console.read();
-    };
+TEST_CASE_METHOD(Running, "supervisor: a driver that is killed is made again, a VMM is not") {
     for (unsigned i = 0; i < 20; ++i) {  // a person's doing says nothing about its health
         supervisor.obey("kill uart");
         CHECK(console.read().find("\"state\":\"killed\",\"restarts\":" + std::to_string(i) + ",\"restart_ms\":10}") !=
@@ -653,48 +625,30 @@ TEST_CASE("supervisor: a driver that is killed is made again, a VMM is not") {
     CHECK(builder.status(0).state == ProcessState::running);
 }
 
-TEST_CASE("supervisor: a driver that cannot be made again is tried again, later each time") {
-    World w;
-    Builder builder{w.system, w.boot, w.windows};
-    REQUIRE_FALSE(builder.create_system());
-    Supervisor supervisor{builder};
-    supervisor.attach();
-    supervisor.start_all();
-    ConsoleEnd console{w};
+TEST_CASE_METHOD(Running, "supervisor: a driver that cannot be made again is tried again, later each time") {
     supervisor.obey("kill uart");
     console.read();
-    const std::uint64_t program = w.boot.modules[0].bytes;
-    w.boot.modules[0].bytes = 4000;
+    const std::uint64_t program = boot.modules[0].bytes;
+    boot.modules[0].bytes = 4000;
     std::uint64_t delay = RestartPlan::kFirst;
     for (unsigned i = 0; i < 5; ++i) {
-        sys::fake_now += sys::to_ticks(delay * 1'000'000, sys::ticks_per_second());
-        supervisor.restart_due();
-        const std::string line = console.read();
+        const std::string line = pass(delay);
         CHECK(std::count(line.begin(), line.end(), '\n') == 1);
         CHECK(line.find("\"event\":\"failed\",\"process\":\"uart\"") != std::string::npos);
-        CHECK(w.kernel.uart_kernel == 1);
+        CHECK(kernel.uart_kernel == 1);
         delay = RestartPlan::kFirst << i;
     }
-    w.boot.modules[0].bytes = program;
-    sys::fake_now += sys::to_ticks(delay * 1'000'000, sys::ticks_per_second());
-    supervisor.restart_due();
-    CHECK(console.read().find("\"event\":\"restarted\"") != std::string::npos);
+    boot.modules[0].bytes = program;
+    CHECK(pass(delay).find("\"event\":\"restarted\"") != std::string::npos);
 }
 
-TEST_CASE("supervisor: a program's last words are reported, wherever they claim to be") {
-    World w;
-    Builder builder{w.system, w.boot, w.windows};
-    REQUIRE_FALSE(builder.create_system());
-    Supervisor supervisor{builder};
-    supervisor.attach();
-    supervisor.start_all();
-    ConsoleEnd console{w};
-    const std::uint64_t data = w.cap(builder.mapping_slot(0, 1)).base;
+TEST_CASE_METHOD(Running, "supervisor: a program's last words are reported, wherever they claim to be") {
+    const std::uint64_t data = cap(builder.mapping_slot(0, 1)).base;
     const std::uint32_t udf = 0x7077;
-    std::memcpy(w.kernel.physical(w.cap(builder.mapping_slot(0, 0)).base) + 0x20, &udf, sizeof udf);
-    std::memcpy(w.kernel.physical(data) + 0x100, "no irq: \x1b[31m", 13);
+    std::memcpy(kernel.physical(cap(builder.mapping_slot(0, 0)).base) + 0x20, &udf, sizeof udf);
+    std::memcpy(kernel.physical(data) + 0x100, "no irq: \x1b[31m", 13);
     const auto thread = builder.object_id(11);
-    auto& registers = w.kernel.threads.at(thread).registers;
+    auto& registers = kernel.threads.at(thread).registers;
     const auto fault = [&](std::uint64_t why, std::uint64_t bytes, std::uint64_t detail, std::uint64_t detail_bytes) {
         registers[0] = why;
         registers[1] = bytes;
@@ -715,14 +669,7 @@ TEST_CASE("supervisor: a program's last words are reported, wherever they claim 
     }
 }
 
-TEST_CASE("supervisor: commands come through the ring in pieces; a peer that lies is cut off") {
-    World w;
-    Builder builder{w.system, w.boot, w.windows};
-    REQUIRE_FALSE(builder.create_system());
-    Supervisor supervisor{builder};
-    supervisor.attach();
-    supervisor.start_all();
-    ConsoleEnd console{w};
+TEST_CASE_METHOD(Running, "supervisor: commands come through the ring in pieces; a peer that lies is cut off") {
     console.in.write("he");
     supervisor.take_commands();
     CHECK(console.read().empty());
@@ -740,14 +687,7 @@ TEST_CASE("supervisor: commands come through the ring in pieces; a peer that lie
     CHECK(console.read().find("\"cmd\":\"help\"") != std::string::npos);
 }
 
-TEST_CASE("supervisor: a console that does not read is given up on") {
-    World w;
-    Builder builder{w.system, w.boot, w.windows};
-    REQUIRE_FALSE(builder.create_system());
-    Supervisor supervisor{builder};
-    supervisor.attach();
-    supervisor.start_all();
-    ConsoleEnd console{w};
+TEST_CASE_METHOD(Running, "supervisor: a console that does not read is given up on") {
     for (unsigned i = 0; i < 100; ++i) {
         supervisor.obey("caps");
     }
@@ -756,5 +696,5 @@ TEST_CASE("supervisor: a console that does not read is given up on") {
         supervisor.obey("caps");
     }
     supervisor.obey("off");
-    CHECK(w.kernel.power == abi::system::kPowerOff);
+    CHECK(kernel.power == abi::system::kPowerOff);
 }
