@@ -172,7 +172,7 @@ private:
             system_instruction(
                 sysreg(bits(word, 20, 19), bits(word, 18, 16), bits(word, 15, 12), bits(word, 11, 8), bits(word, 7, 5)),
                 bit(word, 21), bits(word, 4, 0));
-        } else if (word == 0xd69f'03e0) {
+        } else if (word == kEret) {
             exception_return();
         } else if ((word & 0xffe0'001f) == 0xd400'0002 || (word & 0xffe0'001f) == 0xd400'0003) {  // HVC, SMC
             c_.v.meter.because(Cause::call);

@@ -25,6 +25,10 @@ static_assert(kInvalidateLine >= abi::kShadowTable1 + 32);
 // Words behind the shared registers, which their stubs look at first (unexecuted.hpp, flushed.hpp).
 inline constexpr std::uint64_t kUnexecutedOffset = sizeof(abi::SharedRegisters), kFlushedOffset = kUnexecutedOffset + 8;
 
+// ERET and the system instructions: all others are themselves.
+inline constexpr std::uint32_t kEret = 0xd69f'03e0;
+constexpr bool may_be_privileged(std::uint32_t word) { return (word >> 24) == 0xd5 || word == kEret; }
+
 // The instruction that does the same where the guest's kernel is at EL0, or that traps if this one would do something else;
 // most instructions are themselves.
 std::uint32_t exchanged(std::uint32_t word);

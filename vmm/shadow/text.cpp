@@ -149,10 +149,7 @@ void TextCopies::rewrite(const abi::El1State& el1, unsigned copy, unsigned first
     const std::uint32_t* copies = to_ + std::size_t{copy} * kWords;
     for (unsigned i = first; i < end; ++i) {
         const std::uint32_t word = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
-        if (word == copies[i] && (word & 0xff00'0000) != 0xd500'0000) {
-            continue;  // the same as before; `exchanged` makes nothing that is not privileged into itself
-        }
-        const std::uint32_t now = rewritten(el1, word, c.at == 0 ? 0 : c.at + 4 * i);
+        const std::uint32_t now = may_be_privileged(word) ? rewritten(el1, word, c.at == 0 ? 0 : c.at + 4 * i) : word;
         if (now != copies[i]) {
             put(std::size_t{copy} * kWords + i, now);
         }
