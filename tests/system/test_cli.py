@@ -4,11 +4,13 @@
 
 import errno
 import fcntl
+import itertools
 import json
 import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -29,6 +31,29 @@ COMMANDS = ("demo test setup doctor check build run report graph map explain boa
 
 def twain(*arguments, **options):
     return subprocess.run([TWAIN, *arguments], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, **options)
+
+
+def documented():
+    """Every command line of the tool that the documents and the help show."""
+    found = set()
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), ROOT / "vmm" / "README.md"):
+        text = document.read_text()
+        found.update(re.findall(r"`tools/twain ([^`]*)`", text))
+        found.update(re.findall(r"^(?:    )?tools/twain (.*)$", text, re.MULTILINE))
+    subparsers = next(action for action in cli.parser()._actions if action.dest == "command")
+    for sub in subparsers.choices.values():
+        examples = re.findall(r"^  tools/twain (.*)$", sub.epilog, re.MULTILINE)
+        assert len(examples) >= 2, sub.prog
+        found.update(examples)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("line", documented())
+def test_what_is_shown_is_understood(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(re.sub(r"\[.*?\]", "", line), comments=True)
+    own = list(itertools.takewhile(lambda word: word != "--" and not word.startswith(">"), words))
+    cli.parser().parse_args(own)  # else it explains what is wrong, and ends
 
 
 def test_version_and_help():

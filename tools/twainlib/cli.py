@@ -189,7 +189,7 @@ def parser():
     sub.add_argument("--seed", type=_seed, metavar="S", help="where chance begins (default: anywhere; it is printed)")
     sub.add_argument("--calls", type=_count, metavar="N", help="kernel, in QEMU: how many calls, instead of seconds")
     sub.add_argument("--words", type=_count, metavar="N", help="guest: how many instruction words, instead of seconds")
-    sub.add_argument("--first", type=_count, metavar="N", help="guest: the number of the first word (default: 0)")
+    sub.add_argument("--first", type=_number, metavar="N", help="guest: the number of the first word (default: 0)")
     sub.add_argument("--cpus", type=_cores, metavar="N", help="in QEMU: cores of the machine (default: 2)")
     sub.add_argument("--cpu", metavar="MODEL", help="in QEMU: core model (default: cortex-a57; guest: max)")
     sub.add_argument("--gic", type=int, choices=(2, 3), help="guest: version of the interrupt controller (default: 3)")
@@ -322,6 +322,10 @@ def _count(text):
     if not text.isdecimal() or not 0 < int(text) < 1 << 40:
         raise argparse.ArgumentTypeError("a number above 0")
     return int(text)
+
+
+def _number(text):
+    return 0 if text == "0" else _count(text)
 
 
 def _output(text):
