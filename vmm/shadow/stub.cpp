@@ -14,7 +14,6 @@ namespace {
 using Word = std::uint32_t;
 
 constexpr Word kRegister = 31;  // the field Rt
-constexpr Word kNop = 0xd503'201f;
 constexpr Word kReadDaif = 0xd53b'4220, kWriteDaif = 0xd51b'4220;
 constexpr Word kInvalidate = 0xd50b'7520, kFlush = 0xd508'83a0;
 constexpr Word kWriteTable0 = 0xd518'2000, kWriteTable1 = 0xd518'2020;
