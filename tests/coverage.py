@@ -35,28 +35,28 @@ class Entry:
     unit: tuple = ()  # titles of host tests for further hard cases
 
 
-NO_PASSIVE = ("a thread reaches its endpoint only with a scheduling context, and leaves it when it loses that: "
-              "see sched.remove/of_receiver")
 ROOT_ONLY = "exclusive memory is a root of the derivation tree or split from one: level 0, and nothing revokes it"
 SAME_MAPPING = "mapping capabilities cannot be copied, so all have all rights"
 
 TABLE = {
     # ---- system calls
     "call": Entry(
-        "bad_slot bad_type rights cancelled",
-        "six_words badge forged_tag queued queue_order answered nested donates_priority donates_time budget_ends_in_service "
+        "bad_slot bad_type rights no_server cancelled",
+        "passive_server passive_waits_for_budget six_words badge forged_tag queued queue_order answered nested donates_priority donates_time budget_ends_in_service "
         "server_goes_on_with_its_own caller_waits_for_its_budget caller_goes_on_with_new_budget budget_ends_two_calls_deep passes_capability "
         "receive_slot_taken no_receive_slot passes_nothing mapping_stays passed_is_derived remote remote_uses_the_servers_time "
         "from_all_cores remote_passes_capability remote_queued remote_served remote_again other_space thread_pointer server_waits "
         "served",
-        {"no_server": NO_PASSIVE},
-        ("call and reply_wait: six words and the badge, and the time goes along",
+        {},
+        ("calls from other cores are delivered in the order in which they were made",
+         "a passive server refuses calls from other cores, a few at once",
+         "call and reply_wait: six words and the badge, and the time goes along",
          "random calls, replies, stops and removals leave every thread in exactly one place")),
     "reply_wait": Entry("bad_slot bad_type rights no_server cancelled", "label_only bound_notification passes_capability "
                         "other_space thread_pointer signal_meanwhile"),
     "wait": Entry("bad_slot bad_type rights busy no_server timeout cancelled",
                   "sleeps takes_all_bits not_before_the_deadline past_deadline bits_before_deadline timers_in_order free_again"),
-    "signal": Entry("bad_slot bad_type rights", "bits_gather wakes unbadged_is_one remote from_all_cores"),
+    "signal": Entry("bad_slot bad_type rights", "passive_server_sleeps bits_gather wakes unbadged_is_one remote from_all_cores"),
     "vcpu_run": Entry(
         "bad_slot bad_type rights busy cancelled bad_arg",
         "hvc smc registers_go_in counts_exits says_when_it_was_left says_how_long_it_was_away mmio_load mmio_store fetch_abort "
@@ -98,9 +98,9 @@ TABLE = {
                        unit=("descriptors are as large as alignment and length allow", "a page table is a map from pages to pages")),
     "mapping.protect": Entry("bad_arg rights", "more less execute inspect block gigabyte preempted remote",
                              {}, ("rights change in place",)),
-    "thread.configure": Entry("rights busy bad_slot bad_type dying depth bad_arg occupied", "all_or_nothing exhausted_sched"),
+    "thread.configure": Entry("rights busy bad_slot bad_type dying depth bad_arg occupied", "all_or_nothing exhausted_sched passive_server"),
     "thread.start": Entry("rights busy bad_arg", "runs registers_zero fp_registers_zero remote"),
-    "thread.stop": Entry("rights", "stops twice queued_caller served_caller server waiter runs_guest remote remote_caller "
+    "thread.stop": Entry("rights", "stops twice queued_caller served_caller caller_of_passive_server server waiter runs_guest remote remote_caller "
                                    "remote_server", unit=("stop undoes whatever a thread waits for",)),
     "thread.resume": Entry("rights busy bad_arg", "goes_on faulted remote call_is_over wait_is_over call_is_made_again"),
     "thread.read": Entry("rights bad_arg", "general past_the_end faulted"),
@@ -111,7 +111,7 @@ TABLE = {
                              "higher_goes_first raised_while_ready equals_take_turns bad_changes_nothing new_budget other_core "
                              "remote moves_fp_registers"),
     "sched.stat": Entry("rights", "values"),
-    "reply.capture": Entry("rights busy", "caller next_caller from_two_cores", {"no_server": NO_PASSIVE}),
+    "reply.capture": Entry("rights busy no_server", "caller next_caller from_two_cores"),
     "reply.send": Entry("rights busy", "five_words sixth_is_zero other_waits caller_stopped remote",
                         unit=("two cores answer through one reply object: the first wins",)),
     "notification.arm": Entry("rights busy", "signals disarm past again_replaces many hundreds_in_order remote from_all_cores",

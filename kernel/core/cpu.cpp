@@ -84,12 +84,14 @@ void synchronize() {
     }
 }
 
-void serve_other_cores(Cpu& cpu) {
+bool serve_other_cores(Cpu& cpu) {
     pass(cpu);
     serve_request(cpu);
-    const auto all = [](Thread&) { return true; };
-    kMail.take(cpu, all, [&](Thread& thread) { receive_mail(cpu, thread); });
-    kKnocks.take(cpu, all, [&](Thread& thread) { receive_knock(cpu, thread); });
+    const bool mail = kMail.serve(cpu, [&](Thread& thread) { receive_mail(cpu, thread); });
+    const bool knocks = kKnocks.serve(cpu, [&](Thread& thread) { receive_knock(cpu, thread); });
+    if (mail && knocks) return true;
+    machine::interrupt(cpu.id);
+    return false;
 }
 
 }  // namespace twain::kernel

@@ -15,6 +15,12 @@ struct Request {
     void* argument;
 };
 
+// A queue of threads that other cores hand over: see inbox.hpp.
+struct InboxEnds {
+    Thread* first;
+    Thread* last;
+};
+
 struct Cpu {
     // entry.S and fastpath.S know these by offset.
     Thread* current;  // nullptr: idle
@@ -33,11 +39,11 @@ struct Cpu {
     u64 ready_levels;  // bitmap of non-empty queues
     Queue<Thread> ready[abi::sched::kPriorities];
     TimerQueue timers;
-    u64 alternate;     // 0, or what `translation` may become without coming here: the other virtual level of a guest
-    Ticks idle;        // ticks spent idle
-    Thread* mailbox;   // calls and answers, pushed by other cores
-    Thread* knocks;    // threads for whom something may have come, pushed by other cores
-    Request* request;  // from the holder of the structure lock
+    u64 alternate;      // 0, or what `translation` may become without coming here: the other virtual level of a guest
+    Ticks idle;         // ticks spent idle
+    InboxEnds mailbox;  // calls and answers
+    InboxEnds knocks;   // threads for whom something may have come
+    Request* request;   // from the holder of the structure lock
     u64 mpidr;
     bool online;
     bool passing;     // another core waits until this one is between two uses of what it has read: pass_all_cores
@@ -105,7 +111,8 @@ void wait_in_kernel();
 // The kernel is broken: stops all other cores, when they are at one of those places. Waits for that, but not for ever.
 void halt_other_cores();
 
-// Entered on the inter-processor interrupt: the mailbox and the request.
-void serve_other_cores(Cpu& cpu);
+// Entered on the inter-processor interrupt: the mailbox and the request. False: there is more, and the core has interrupted
+// itself for that; first whatever else has come.
+bool serve_other_cores(Cpu& cpu);
 
 }  // namespace twain::kernel

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 //
-// Threads that are handed to a core: a list that every core pushes to and that only its own takes, all at once.
+// Threads that are handed to a core: a queue that every core puts them into and that only its own takes them out of, in the
+// order in which they came. No lock: who comes makes itself the last, then tells the one before (or the core) who is next.
 #pragma once
 
 #include "kernel/core/cpu.hpp"
@@ -10,32 +11,38 @@
 namespace twain::kernel {
 
 struct Inbox {
-    Thread* Cpu::*list;
+    InboxEnds Cpu::*ends;
     Thread* Thread::*next;
     u8 Thread::*inside;
 
     // The thread is marked as inside already.
     void push(CpuId core, Thread& thread) const {
-        Thread*& first = machine::cpu(core).*list;
-        Thread* head = __atomic_load_n(&first, __ATOMIC_RELAXED);
-        do {
-            thread.*next = head;
-        } while (!__atomic_compare_exchange_n(&first, &head, &thread, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+        put(machine::cpu(core), thread);
         machine::interrupt(core);
     }
 
-    // On the core that it belongs to. Who is not wanted goes back in.
+    // The rest on the core that it belongs to. The first ones are handed to `use`; false: there may be more.
+    template <typename Use>
+    bool serve(Cpu& cpu, Use use) const {
+        for (unsigned i = 0; i < kServed; ++i) {
+            Thread* const thread = pop(cpu);
+            if (!thread) return true;
+            __atomic_store_n(&(thread->*inside), u8{0}, __ATOMIC_RELEASE);
+            use(*thread);
+        }
+        return false;
+    }
+    // All who are wanted; the others stay as they were.
     template <typename Wanted, typename Use>
     void take(Cpu& cpu, Wanted wanted, Use use) const {
-        Thread* rest = __atomic_exchange_n(&(cpu.*list), nullptr, __ATOMIC_ACQ_REL);
-        while (rest) {
-            Thread& thread = *rest;
-            rest = thread.*next;
-            if (wanted(thread)) {
-                __atomic_store_n(&(thread.*inside), u8{0}, __ATOMIC_RELEASE);
-                use(thread);
+        const Thread* const last = __atomic_load_n(&(cpu.*ends).last, __ATOMIC_ACQUIRE);
+        for (Thread* each = nullptr; each != last;) {
+            each = pop(cpu);
+            if (wanted(*each)) {
+                __atomic_store_n(&(each->*inside), u8{0}, __ATOMIC_RELEASE);
+                use(*each);
             } else {
-                push(cpu.id, thread);
+                put(cpu, *each);
             }
         }
     }
@@ -43,6 +50,31 @@ struct Inbox {
         if (!__atomic_load_n(&(thread.*inside), __ATOMIC_ACQUIRE)) return;
         take(
             cpu, [&](Thread& each) { return &each == &thread; }, [](Thread&) {});
+    }
+
+private:
+    static constexpr unsigned kServed = 8;
+
+    void put(Cpu& cpu, Thread& thread) const {
+        InboxEnds& queue = cpu.*ends;
+        __atomic_store_n(&(thread.*next), nullptr, __ATOMIC_RELAXED);
+        Thread* const before = __atomic_exchange_n(&queue.last, &thread, __ATOMIC_ACQ_REL);
+        __atomic_store_n(before ? &(before->*next) : &queue.first, &thread, __ATOMIC_RELEASE);
+    }
+    Thread* pop(Cpu& cpu) const {
+        InboxEnds& queue = cpu.*ends;
+        Thread* const thread = __atomic_load_n(&queue.first, __ATOMIC_ACQUIRE);
+        if (!thread) return nullptr;
+        Thread* rest = __atomic_load_n(&(thread->*next), __ATOMIC_ACQUIRE);
+        if (!rest) {  // the last one, unless somebody is just coming
+            __atomic_store_n(&queue.first, nullptr, __ATOMIC_RELAXED);
+            Thread* only = thread;
+            if (__atomic_compare_exchange_n(&queue.last, &only, nullptr, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+                return thread;
+            while (!(rest = __atomic_load_n(&(thread->*next), __ATOMIC_ACQUIRE))) machine::relax();
+        }
+        __atomic_store_n(&queue.first, rest, __ATOMIC_RELAXED);
+        return thread;
     }
 };
 

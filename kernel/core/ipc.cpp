@@ -18,6 +18,7 @@ using abi::Type;
 namespace rights = abi::rights;
 
 constexpr u64 kLabel = 0xffff'ffff;
+constexpr unsigned kRefused = 16;
 
 u64 error_tag(Error error, unsigned argument = 0) { return Status(error, argument).tag(); }
 
@@ -91,7 +92,7 @@ void bind(const Cpu& cpu, Thread& caller, Thread& server) {
     caller.server.release(&server);
     caller.endpoint.release(nullptr);  // always one of the two says which core it is at
     server.caller = &caller;
-    if (caller.core == cpu.id) lend(caller, server);
+    if (caller.core == cpu.id && caller.active) lend(caller, server);
 }
 
 [[gnu::noinline]] void begin_service(Cpu& cpu, Thread& caller, Thread& server, const StructureLock* lock) {
@@ -131,14 +132,17 @@ void end_service(Cpu& cpu, Thread& caller, Thread& sender, bool reply_object, co
     release(cpu, caller);
 }
 
-// The next caller in the queue that this server can take.
-Thread* next_caller(Cpu& cpu, Endpoint& endpoint, const Thread& server) {
-    if (endpoint.receivers) return nullptr;
-    while (Thread* caller = endpoint.waiting.pop_front()) {
-        if (can_serve(cpu, *caller, server)) return caller;
+Thread* first_caller(const Endpoint& endpoint) { return endpoint.receivers ? nullptr : endpoint.waiting.front(); }
+
+// Those in the queue whom this server has no time for are told so, a few at once. False: there may be more.
+bool refuse(Cpu& cpu, Endpoint& endpoint, const Thread& server) {
+    for (unsigned i = 0; i < kRefused; ++i) {
+        Thread* const caller = first_caller(endpoint);
+        if (!caller || can_serve(cpu, *caller, server)) return true;
+        endpoint.waiting.pop_front();
         fail_call(cpu, *caller, Error::no_server);
     }
-    return nullptr;
+    return false;
 }
 
 void enqueue(Endpoint& endpoint, Thread& thread, bool receiver) {
@@ -147,15 +151,13 @@ void enqueue(Endpoint& endpoint, Thread& thread, bool receiver) {
     thread.endpoint = &endpoint;
 }
 
-// The current thread waits at the endpoint: takes a caller or a signal at once if there is one. Returns true if
-// the thread goes on.
+// The current thread waits at the endpoint: takes a caller, for whom there is time, or a signal at once if there is one.
+// Returns true if the thread goes on.
 bool receive(Cpu& cpu, Thread& self, Endpoint& endpoint, Ticks deadline, const StructureLock* lock) {
-    if (Thread* caller = next_caller(cpu, endpoint, self)) {
+    if (Thread* const caller = first_caller(endpoint)) {
+        endpoint.waiting.pop_front();
         begin_service(cpu, *caller, self, lock);
         if (cpu.sched != self.active) cpu.hazard |= kReschedule;  // from now on another's time
-        if (self.active) return true;
-    }
-    if (self.caller) {  // has a message but no time of its own to work on it: cannot happen by can_serve
         return true;
     }
     self.state = State::receiving;
@@ -223,60 +225,67 @@ void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const Str
     cpu.hazard |= kReschedule;
 }
 
-// With a capability on its way the lock is held from before the look-up to the end: nothing that was found can go.
-void call(Cpu& cpu, Thread& self, const StructureLock* lock) {
-    const Capability cap = self.cspace->load(self.frame.x[0]);
-    if (!cap.has(Type::endpoint, rights::ep_call)) {
-        self.set_result(cap.lacks(Type::endpoint).tag());
-        return;
-    }
-    if ((self.frame.x[1] & abi::kTagCap) && !(cap.rights() & rights::ep_pass)) {
-        self.set_result(error_tag(Error::rights, 0));
-        return;
-    }
-    start_call(cpu, self, cap.object<Endpoint>(), cap.badge, lock);
+bool brings_capability(const Thread* caller) {
+    return caller && caller->fault == abi::FaultKind::none && (caller->frame.x[1] & abi::kTagCap);
 }
 
-void reply_wait(Cpu& cpu, Thread& self, const StructureLock* lock) {
+bool fail(Thread& self, Status status) {
+    self.set_result(status.tag());
+    return true;
+}
+
+// System calls that want the structure lock if a capability is on its way: then it is held from before the look-up to the end,
+// so nothing that was found can go. False: it is wanted and not held, and nothing has been done.
+bool call(Cpu& cpu, Thread& self, const StructureLock* lock) {
     const Capability cap = self.cspace->load(self.frame.x[0]);
-    if (!cap.has(Type::endpoint, rights::ep_receive)) {
-        self.set_result(cap.lacks(Type::endpoint).tag());
-        return;
-    }
+    const bool passes = self.frame.x[1] & abi::kTagCap;
+    if (!cap.has(Type::endpoint, rights::ep_call)) return fail(self, cap.lacks(Type::endpoint));
+    if (passes && !(cap.rights() & rights::ep_pass)) return fail(self, {Error::rights, 0});
+    if (passes && !lock) return false;
+    start_call(cpu, self, cap.object<Endpoint>(), cap.badge, lock);
+    return true;
+}
+
+bool reply_wait(Cpu& cpu, Thread& self, const StructureLock* lock) {
+    const Capability cap = self.cspace->load(self.frame.x[0]);
+    if (!cap.has(Type::endpoint, rights::ep_receive)) return fail(self, cap.lacks(Type::endpoint));
     Endpoint& endpoint = cap.object<Endpoint>();
-    if (endpoint.core != cpu.id) {
-        self.set_result(error_tag(Error::no_server, 0));
-        return;
+    if (endpoint.core != cpu.id) return fail(self, {Error::no_server, 0});
+    if (!refuse(cpu, endpoint, self)) [[unlikely]] {  // on the time of the caller that it is going to answer
+        self.frame.pc -= 4;
+        cpu.hazard |= kReschedule;
+        return true;
     }
+    if (!lock && ((self.frame.x[1] & abi::kTagCap) || brings_capability(first_caller(endpoint)))) return false;
     Thread* caller = self.caller;
     self.caller = nullptr;
     if (caller) end_service(cpu, *caller, self, false, lock);
     if (!receive(cpu, self, endpoint, abi::kForever, lock)) block(cpu, self);
+    return true;
 }
 
-// Is there a caller in the queue of the endpoint that brings a capability?
-bool brings_capability(const Cpu& cpu, const Thread& self) {
+bool wait(Cpu& cpu, Thread& self, const StructureLock* lock) {
     const Capability cap = self.cspace->load(self.frame.x[0]);
-    if (!cap.has(Type::endpoint, rights::ep_receive)) return false;
-    const Endpoint& endpoint = cap.object<Endpoint>();
-    const Thread* first = endpoint.core == cpu.id && !endpoint.receivers ? endpoint.waiting.front() : nullptr;
-    return first && first->fault == abi::FaultKind::none && (first->frame.x[1] & abi::kTagCap);
-}
-
-void wait_endpoint(Cpu& cpu, Thread& self, const StructureLock* lock) {
-    const Capability cap = self.cspace->load(self.frame.x[0]);
-    if (!cap.has(Type::endpoint, rights::ep_receive)) {  // waiting for the lock may have taken it away
-        self.set_result(cap.lacks(Type::endpoint).tag());
-        return;
+    if (cap.has(Type::notification, rights::note_wait)) {
+        sleep_on(cpu, cap.object<Notification>());
+        return true;
     }
+    if (!cap.has(Type::endpoint, rights::ep_receive)) return fail(self, cap.lacks(Type::notification));
     Endpoint& endpoint = cap.object<Endpoint>();
-    if (self.caller) {
-        self.set_result(error_tag(Error::busy, 0));
-    } else if (endpoint.core != cpu.id) {
-        self.set_result(error_tag(Error::no_server, 0));
-    } else if (!receive(cpu, self, endpoint, self.frame.x[1], lock)) {
-        block(cpu, self);
-    }
+    if (self.caller) return fail(self, {Error::busy, 0});
+    if (endpoint.core != cpu.id) return fail(self, {Error::no_server, 0});
+    if (!lock && brings_capability(first_caller(endpoint))) return false;
+    if (!receive(cpu, self, endpoint, self.frame.x[1], lock)) block(cpu, self);
+    return true;
+}
+
+template <typename Call>
+void lock_if_wanted(Cpu& cpu, Call call) {
+    Thread& self = *cpu.current;
+    if (call(cpu, self, nullptr)) [[likely]]
+        return;
+    const StructureLock lock(cpu);
+    if (cpu.current == &self) (void)call(cpu, self, &lock);
 }
 
 // The thread sleeps, but perhaps not for long.
@@ -352,25 +361,9 @@ void fail_call(Cpu& cpu, Thread& caller, Error error) {
 }
 
 // The rest of what fastpath.S begins.
-void sys_call(Cpu& cpu) {
-    Thread& self = *cpu.current;
-    if (!(self.frame.x[1] & abi::kTagCap)) [[likely]] {
-        call(cpu, self, nullptr);
-        return;
-    }
-    const StructureLock lock(cpu);
-    if (cpu.current == &self) call(cpu, self, &lock);
-}
-
-void sys_reply_wait(Cpu& cpu) {
-    Thread& self = *cpu.current;
-    if (!(self.frame.x[1] & abi::kTagCap) && !brings_capability(cpu, self)) [[likely]] {
-        reply_wait(cpu, self, nullptr);
-        return;
-    }
-    const StructureLock lock(cpu);
-    if (cpu.current == &self) reply_wait(cpu, self, &lock);
-}
+void sys_call(Cpu& cpu) { lock_if_wanted(cpu, call); }
+void sys_reply_wait(Cpu& cpu) { lock_if_wanted(cpu, reply_wait); }
+void sys_wait(Cpu& cpu) { lock_if_wanted(cpu, wait); }
 
 void sleep_on(Cpu& cpu, Notification& note) {
     Thread& self = *cpu.current;
@@ -385,25 +378,6 @@ void sleep_on(Cpu& cpu, Notification& note) {
     const u64 bits = take_bits(note);
     if (bits || deadline != abi::kForever) return sleep_until(cpu, self, note, bits, deadline);
     block(cpu, self);
-}
-
-void sys_wait(Cpu& cpu) {
-    Thread& self = *cpu.current;
-    const Capability cap = self.cspace->load(self.frame.x[0]);
-    if (cap.has(Type::endpoint, rights::ep_receive)) {
-        if (!brings_capability(cpu, self)) {
-            wait_endpoint(cpu, self, nullptr);
-            return;
-        }
-        const StructureLock lock(cpu);
-        if (cpu.current == &self) wait_endpoint(cpu, self, &lock);
-        return;
-    }
-    if (!cap.has(Type::notification, rights::note_wait)) {
-        self.set_result(cap.lacks(Type::notification).tag());
-        return;
-    }
-    sleep_on(cpu, cap.object<Notification>());
 }
 
 void post_mail(Thread& thread) {

@@ -53,7 +53,8 @@ void drain(Sched& sched);
 // Whoever is bound to the notification, or waits for it, is not any more. Structure lock.
 void leave(Notification& note);
 
-// A scheduling context goes away, or is taken from its owner. Structure lock.
+// A scheduling context goes away, or is taken from its owner. That stops, unless it waits for a call, for as long as need be:
+// then it goes on waiting, and works on its callers' time. Structure lock.
 void detach_sched(Thread& thread);
 
 }  // namespace twain::kernel

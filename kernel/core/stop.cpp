@@ -153,11 +153,9 @@ void drain(Sched& sched) {
 }
 
 void detach_sched(Thread& thread) {
-    stop(thread);
-    Sched* sched = thread.sched;
-    if (!sched) return;
-    run_on(thread.core, [&] {
+    const auto leave = [&] {
         Cpu& cpu = machine::cpu();
+        Sched* const sched = thread.sched;
         stop_charging(cpu, *sched);
         if (Thread* user = sched->user; user && user->active == sched) {
             if (cpu.current == user) {
@@ -171,7 +169,13 @@ void detach_sched(Thread& thread) {
         sched->bound = nullptr;
         thread.sched = nullptr;
         thread.active = nullptr;
+    };
+    run_on(thread.core, [&] {
+        if (thread.state == State::receiving && !thread.armed()) leave();
     });
+    if (!thread.sched) return;
+    stop(thread);
+    run_on(thread.core, leave);
 }
 
 }  // namespace twain::kernel

@@ -190,21 +190,82 @@ void partners_go_away() {
     });
 }
 
-// A server that loses its scheduling context leaves its endpoint, so nobody calls into the void.
-void without_time() {
+// Works for as long as it is told, on the caller's time. word[1]: whether it could put its caller into a reply object.
+void toil(Worker& self) {
+    const sys::Endpoint endpoint{self.slots[0]};
+    sys::Received in = endpoint.wait();
+    for (;;) {
+        self.word[1] = static_cast<u64>(sys::Reply{self.slots[1]}.capture().error());
+        const u64 end = sys::now() + in.message.word[0];
+        while (sys::now() < end) relax();
+        in = endpoint.reply_wait(sys::message(in.is_note() ? 9 : 1));
+    }
+}
+
+// A server that loses its scheduling context while it waits for calls goes on on its callers' time, and on no other.
+void passive() {
     Scratch scratch;
     const sys::Endpoint endpoint = scratch.endpoint();
-    Worker server(scratch, echo), caller(scratch, call_once);
+    const sys::Notification note = scratch.notification();
+    const u64 millisecond = sys::after_ms(1) - sys::after_ms(0);
+    Worker server(scratch, toil, {.note = note.slot}), caller(scratch, call_once, {.priority = 12});
     server.slots[0] = caller.slots[0] = endpoint.slot;
+    server.slots[1] = scratch.reply().slot;
     need(server.start());
     pause();
     need(kSelf.remove(server.sched.slot));
-    check("sched.remove/of_receiver", server.state() == State::stopped);
+    check("sched.remove/of_receiver", server.state() == State::receiving);
+    need(note.signal());
+    pause();
+    check("signal/passive_server_sleeps", server.state() == State::receiving);
+    for (unsigned i = 0; i < 2; ++i) {
+        need(caller.start());
+        check("call/passive_server", wait_for([&] { return caller.done(); }) && caller.word[0] == 1);
+        check("reply.capture/no_server", static_cast<Error>(server.word[1].load()) == Error::no_server);
+    }
+    // The budget ends while it works: it waits until there is some again, 2 ms in every 20.
+    Worker limited(scratch, call_once, {.sched = scratch.sched(12, 0, 2 * millisecond, 20 * millisecond, true).slot});
+    limited.slots[0] = endpoint.slot;
+    limited.word[2] = 50 * millisecond;
+    need(limited.start());
+    check("call/passive_waits_for_budget", wait_for([&] { return limited.sched.stat()->used > millisecond; }));
+    check("call/passive_waits_for_budget", wait_for([&] { return limited.done(); }) && limited.word[0] == 1);
+    check("call/passive_waits_for_budget", limited.sched.stat()->used < 10 * millisecond);
+    // Its caller is stopped while it works: it stands still until it is given time.
+    caller.word[2] = 20 * millisecond;
     need(caller.start());
     pause();
-    check("sched.remove/of_receiver", caller.state() == State::calling);
-    expect_ok("sched.remove/of_receiver", endpoint.wait(abi::kPoll).status());
     need(caller.thread.stop());
+    pause(40'000);
+    check("thread.stop/caller_of_passive_server",
+          server.state() == State::ready && endpoint.wait(abi::kPoll).status().error() == Error::timeout);
+    need(server.thread.stop());
+    expect_ok("thread.configure/passive_server", server.thread.configure({}, {}, {}, scratch.sched(20), {}));
+    server.slots[1] = 0;  // it could defer its answers now
+    need(server.thread.resume());
+    check("thread.configure/passive_server", wait_for([&] { return server.state() == State::receiving; }));
+    caller.word[2] = 0;
+    need(caller.start());
+    check("thread.configure/passive_server", wait_for([&] { return caller.done(); }) && caller.word[0] == 1);
+}
+
+// Nobody lends it time who calls from another core, so it takes no such calls, neither when it waits nor later.
+void passive_and_remote() {
+    if (cores() < 2) return skip("call/no_server", "one core");
+    Scratch scratch;
+    const sys::Endpoint endpoint = scratch.endpoint(1);
+    Worker server(scratch, toil, {.core = 1}), near(scratch, call_once, {.core = 1});
+    server.slots[0] = near.slots[0] = endpoint.slot;
+    server.slots[1] = scratch.reply().slot;
+    need(server.start());
+    check("call/no_server", wait_for([&] { return server.state() == State::receiving; }));
+    need(kSelf.remove(server.sched.slot));
+    expect("call/no_server", Error::no_server, endpoint.call(sys::message(0)).status());
+    near.word[2] = sys::after_ms(20) - sys::after_ms(0);
+    need(near.start());
+    check("call/no_server", wait_for([&] { return server.state() == State::ready; }));
+    expect("call/no_server", Error::no_server, endpoint.call(sys::message(0)).status());
+    check("call/passive_server", wait_for([&] { return near.done(); }) && near.word[0] == 1);
 }
 
 // A chain of servers on the first caller's time.
@@ -283,7 +344,8 @@ void test_ipc() {
     messages();
     queue();
     partners_go_away();
-    without_time();
+    passive();
+    passive_and_remote();
     nested();
     no_server();
     bound();

@@ -136,7 +136,7 @@ void serve_interrupts(Cpu& cpu, Gic gic) {
         }
         if (intid == gic::kIpi) {
             gic.deactivate(token);
-            serve_other_cores(cpu);
+            if (!serve_other_cores(cpu)) break;
             continue;
         }
         if (intid == gic::setup.timer) {

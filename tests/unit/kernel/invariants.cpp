@@ -283,8 +283,8 @@ std::map<const Thread*, unsigned> queued(const Census& census) {
                 require(cpu.current != &thread, "a thread is running and queued");
             });
         }
-        for (const auto& [list, next, mark] : {std::tuple{cpu.mailbox, &Thread::mail, &Thread::mailed},
-                                               std::tuple{cpu.knocks, &Thread::knock, &Thread::knocked}}) {
+        for (const auto& [list, next, mark] : {std::tuple{cpu.mailbox.first, &Thread::mail, &Thread::mailed},
+                                               std::tuple{cpu.knocks.first, &Thread::knock, &Thread::knocked}}) {
             std::size_t length = 0;
             for (const Thread* thread = list; thread; thread = thread->*next) {
                 require(census.alive(thread), "a thread in a mailbox is gone");
@@ -486,9 +486,9 @@ public:
                 add(level);
                 paint(cpu.ready[level]);
             }
-            for (const Thread* thread = cpu.mailbox; thread; thread = thread->mail) add(name(thread));
+            for (const Thread* thread = cpu.mailbox.first; thread; thread = thread->mail) add(name(thread));
             add(0);
-            for (const Thread* thread = cpu.knocks; thread; thread = thread->knock) add(name(thread));
+            for (const Thread* thread = cpu.knocks.first; thread; thread = thread->knock) add(name(thread));
             add(0);
         }
         return std::move(words_);

@@ -2,6 +2,7 @@
 // Copyright The Twain authors
 //
 // What other cores do while one of them waits: the interleavings that a test on a real machine meets once a year.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <functional>
 
@@ -96,8 +97,8 @@ TEST_CASE("a signal meets a waiter that is being stopped or removed") {
         }
         w.settle();
         w.check();
-        REQUIRE(w.cpu(1).mailbox == nullptr);
-        REQUIRE(w.cpu(1).knocks == nullptr);
+        REQUIRE(w.cpu(1).mailbox.first == nullptr);
+        REQUIRE(w.cpu(1).knocks.first == nullptr);
     }
 }
 
@@ -375,6 +376,101 @@ TEST_CASE("who calls a server that is being stopped is told so") {
     w.settle();
     REQUIRE(server.state == State::stopped);
     REQUIRE(w.answer(client).error() == Error::cancelled);
+    w.check();
+}
+
+TEST_CASE("calls from other cores are delivered in the order in which they were made") {
+    World w(2);
+    w.endpoint(kE, 1);
+    Thread& server = w.thread(1);
+    std::vector<Thread*> callers;
+    for (unsigned i = 0; i < 20; ++i) callers.push_back(&w.thread(0));
+    const u64 gone = w.next_slot - 2 * 5;
+    w.settle();
+    for (u64 i = 0; i < 20; ++i) w.call(*callers[i], Sys::call, {kE, i});
+    fake::on(1, [&] { REQUIRE_FALSE(serve_other_cores(w.cpu(1))); });  // some of them; then whatever else has come
+    REQUIRE(w.cpu(1).mailbox.first != nullptr);
+    REQUIRE(fake::state().interrupted[1]);
+    w.check();
+    REQUIRE(w.invoke(gone, abi::thread::stop).ok());  // one that is still under way; the others keep their order
+    w.settle();
+    for (u64 i = 0; i < 20; ++i) {
+        if (i == 15) continue;
+        w.call(server, Sys::reply_wait, {kE});
+        REQUIRE(w.answer(server).x[1] == i);
+    }
+    w.check();
+}
+
+TEST_CASE("a passive server refuses calls from other cores, a few at once") {
+    World w(2);
+    w.endpoint(kE, 1);
+    w.notification(41);
+    w.reply(42);
+    Thread& server = w.thread(1);
+    const u64 sched = w.next_slot - 1;
+    Thread& near = w.thread(1);
+    std::vector<Thread*> callers;
+    for (unsigned i = 0; i < 20; ++i) callers.push_back(&w.thread(0));
+    w.settle();
+    const auto refused = [&] {
+        return std::count_if(callers.begin(), callers.end(),
+                             [&](const Thread* each) { return w.answer(*each).error() == Error::no_server; });
+    };
+    w.call(server, Sys::reply_wait, {kE});
+    REQUIRE(w.invoke(kC, abi::cspace::revoke, sched).ok());
+    REQUIRE(server.state == State::receiving);
+    REQUIRE(server.sched == nullptr);
+    w.check();
+    w.call(*callers[0], Sys::call, {kE, 1});
+    w.settle();
+    REQUIRE(refused() == 1);
+    w.call(near, Sys::call, {kE, 1});
+    REQUIRE(server.active == near.sched);
+    w.call(server, Sys::invoke, {42, abi::reply::capture});
+    REQUIRE(w.answer(server).error() == Error::no_server);
+    for (Thread* each : callers) w.call(*each, Sys::call, {kE, abi::kTagCap | 1, 0, 0, 0, 0, 0, 41});
+    w.settle();
+    REQUIRE(refused() == 0);
+    const u64 pc = server.frame.pc;
+    w.call(server, Sys::reply_wait, {kE, 5});
+    w.settle();
+    REQUIRE(refused() == 16);
+    REQUIRE(server.frame.pc == pc);  // it is made again, and its caller has not been answered
+    REQUIRE(near.state == State::calling);
+    w.check();
+    w.call(server, Sys::reply_wait, {kE, 5});
+    w.settle();
+    REQUIRE(refused() == 20);
+    REQUIRE(w.answer(near).x[1] == 5);
+    REQUIRE(server.state == State::receiving);
+    w.check();
+}
+
+TEST_CASE("who has lost a borrowed context while its call waits is served on the server's own") {
+    World w;
+    w.endpoint(kE);
+    w.endpoint(41);
+    Thread& inner = w.thread(0, 5);
+    Thread& passive = w.thread(0, 5);
+    const u64 sched = w.next_slot - 1;
+    Thread& client = w.thread(0, 9);
+    const u64 client_slot = w.next_slot - 2;
+    w.call(passive, Sys::reply_wait, {kE});
+    REQUIRE(w.invoke(kC, abi::cspace::revoke, sched).ok());
+    w.call(client, Sys::call, {kE, 1});
+    w.call(passive, Sys::call, {41, 2});
+    REQUIRE(w.invoke(client_slot, abi::thread::stop).ok());
+    REQUIRE(passive.active == nullptr);
+    w.check();
+    w.call(inner, Sys::reply_wait, {41});
+    REQUIRE(w.answer(inner).x[1] == 2);
+    REQUIRE(inner.active == inner.sched);
+    w.check();
+    w.call(inner, Sys::reply_wait, {41, 3});
+    REQUIRE(w.answer(passive).x[1] == 3);
+    REQUIRE(passive.state == State::ready);  // it has no time to go on with
+    REQUIRE_FALSE(passive.linked());
     w.check();
 }
 
