@@ -119,7 +119,7 @@ void sys_invoke(Cpu& cpu) {
         finish(cpu, self, method, status);
         return;
     }
-    const StructureLock lock(cpu);
+    const StructureLock lock(StructureLock::kCall);
     // While waiting for the lock it may have been stopped, and be gone. If not, its capability space is as it was.
     if (cpu.current != &self) return;
     if (slot->empty()) [[unlikely]] {

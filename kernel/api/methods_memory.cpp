@@ -16,26 +16,13 @@ using abi::Type;
 
 constexpr unsigned kStepsBetweenChecks = 32;
 
-// Makes a T in the pool and its first capability in `slot`; `prepare` may refuse.
-template <typename T, typename Prepare>
-Status create(Invocation& call, Slot& slot, Prepare prepare) {
-    T* object = allocate_object<T>(call.object<Pool>());
-    if (!object) return Error::no_memory;
-    if (const Status status = prepare(*object); !status.ok()) {
-        free_object(*object);
-        return status;
-    }
-    first_capability(call.slot, slot, *object);
-    return {};
-}
-
 Status create_vcpu(Invocation& call, Slot& slot) {
     const auto space = call.slot_arg(4, Type::space, rights::space_use);
     if (!space.ok()) return space.status();
     if (space.value()->object<Space>().kind != abi::SpaceKind::guest) return {Error::bad_arg, 4};
     const u64 affinity = call.arg(5);
     if (affinity & ~u64{0xff'00ff'ffff}) return {Error::bad_arg, 5};
-    return create<Vcpu>(call, slot, [&](Vcpu& vcpu) -> Status {
+    return create<Vcpu>(call.slot, slot, [&](Vcpu& vcpu) -> Status {
         for (Slot& ref : vcpu.refs) ref.set_home(Home::vcpu);
         vcpu.live = Vcpu::kNowhere;
         vcpu.affinity = affinity;
@@ -51,27 +38,27 @@ Status create_any(Invocation& call) {
     Slot& to = *slot.value();
     if (call.arg(2) > 0xff) return {Error::bad_arg, 2};
     switch (static_cast<Type>(call.arg(2))) {
-        case Type::cspace: return create<CSpace>(call, to, [](CSpace&) -> Status { return {}; });
+        case Type::cspace: return create<CSpace>(call.slot, to);
         case Type::space: {
             const u64 kind = call.arg(4);
             if (kind > static_cast<u64>(abi::SpaceKind::guest)) return {Error::bad_arg, 4};
-            return create<Space>(call, to, [&](Space& space) -> Status {
+            return create<Space>(call.slot, to, [&](Space& space) -> Status {
                 return space.init(static_cast<abi::SpaceKind>(kind)) ? Status{} : Status{Error::no_memory};
             });
         }
         case Type::thread:
-            return create<Thread>(call, to, [](Thread& thread) -> Status {
+            return create<Thread>(call.slot, to, [](Thread& thread) -> Status {
                 for (Slot& ref : thread.refs) ref.set_home(Home::thread);
                 return {};
             });
         case Type::endpoint:
             if (call.arg(4) >= machine::cores()) return {Error::bad_arg, 4};
-            return create<Endpoint>(call, to, [&](Endpoint& endpoint) -> Status {
+            return create<Endpoint>(call.slot, to, [&](Endpoint& endpoint) -> Status {
                 endpoint.core = static_cast<CpuId>(call.arg(4));
                 return {};
             });
-        case Type::reply: return create<Reply>(call, to, [](Reply&) -> Status { return {}; });
-        case Type::notification: return create<Notification>(call, to, [](Notification&) -> Status { return {}; });
+        case Type::reply: return create<Reply>(call.slot, to);
+        case Type::notification: return create<Notification>(call.slot, to);
         case Type::vcpu: return create_vcpu(call, to);
         default: return {Error::bad_arg, 2};
     }
@@ -105,6 +92,17 @@ Status take_back(Slot* slot, bool itself) {
     // A range that nobody holds would be lost for good.
     if (itself && slot->depth() == 0) return {Error::busy, 2};
     return revoke(*slot, itself) ? Status{} : kAgain;
+}
+
+// May a mapping of memory with those rights have the ones that argument n asks for?
+Status may_have(const Space& space, u8 limit, bool device, u64 want, unsigned n) {
+    constexpr u64 kSome = rights::mem_read | rights::mem_write | rights::mem_exec;
+    constexpr u64 kWriteAndExec = rights::mem_write | rights::mem_exec;
+    if (want == 0 || (want & ~kSome)) return {Error::bad_arg, n};
+    if (space.kind == abi::SpaceKind::host && (want & kWriteAndExec) == kWriteAndExec) return {Error::bad_arg, n};
+    if ((limit & want) != want) return {Error::rights, 2};
+    if (device && (want & rights::mem_exec)) return {Error::bad_arg, n};
+    return {};
 }
 
 // Goes on mapping until it is done or wants to be interrupted.
@@ -146,15 +144,10 @@ Status map(Invocation& call) {
         memory = parent->peek();
     }
     const u64 offset = call.arg(3), at = call.arg(4), bytes = call.arg(5), want = call.arg(6);
-    constexpr u64 kSome = rights::mem_read | rights::mem_write | rights::mem_exec;
     if ((offset | at | bytes) & (kPage - 1)) return {Error::bad_arg, 5};
     if (!inside(offset, bytes, memory.bytes()) || bytes == 0) return {Error::bad_arg, 3};
     if (!inside(at, bytes, abi::space::kEnd)) return {Error::bad_arg, 4};
-    if (want == 0 || (want & ~kSome)) return {Error::bad_arg, 6};
-    const bool host = space.kind == abi::SpaceKind::host;
-    if (host && (want & rights::mem_write) && (want & rights::mem_exec)) return {Error::bad_arg, 6};
-    if ((memory.rights() & want) != want) return {Error::rights, 2};
-    if (memory.device() && (want & rights::mem_exec)) return {Error::bad_arg, 6};
+    if (const Status status = may_have(space, memory.rights(), memory.device(), want, 6); !status.ok()) return status;
     if (const Status status = derivable(*parent); !status.ok()) return status;
 
     const auto destination = call.destination(7);
@@ -289,14 +282,8 @@ Status invoke_mapping(Invocation& call, u32 method) {
     if (const Status status = call.need(rights::mapping_protect); !status.ok()) return status;
     auto& mapping = call.object<Mapping>();
     const u64 want = call.arg(2);
-    constexpr u64 kSome = rights::mem_read | rights::mem_write | rights::mem_exec;
-    if (want == 0 || (want & ~kSome)) return {Error::bad_arg, 2};
-    if ((mapping.limit & want) != want) return {Error::rights, 2};
-    const bool host = mapping.space->kind == abi::SpaceKind::host;
-    if ((host && (want & rights::mem_write) && (want & rights::mem_exec)) ||
-        (mapping.device && (want & rights::mem_exec))) {
-        return {Error::bad_arg, 2};
-    }
+    if (const Status status = may_have(*mapping.space, mapping.limit, mapping.device, want, 2); !status.ok())
+        return status;
     if (mapping.protecting != want) mapping.cursor = 0;
     mapping.protecting = mapping.rights = static_cast<u8>(want);
     unsigned steps = 0;

@@ -3,6 +3,7 @@
 //
 // Thread, scheduling context, interrupt, vCPU, system.
 #include "kernel/api/invocation.hpp"
+#include "kernel/core/destroy.hpp"
 #include "kernel/core/ipc.hpp"
 #include "kernel/core/log.hpp"
 #include "kernel/core/scheduler.hpp"
@@ -107,15 +108,11 @@ Status start(Invocation& call, Thread& thread, bool fresh) {
     return {};
 }
 
+// By number: those of the frame, in its order, then TPIDR_EL0.
 u64* register_of(Thread& thread, u64 n) {
-    if (n < 31) return &thread.frame.x[n];
-    switch (n) {
-        case 31: return &thread.frame.sp;
-        case 32: return &thread.frame.pc;
-        case 33: return &thread.frame.pstate;
-        case 34: return &thread.thread_pointer;
-        default: return nullptr;
-    }
+    constexpr u64 kInFrame = sizeof(Frame) / sizeof(u64);
+    if (n < kInFrame) return reinterpret_cast<u64*>(&thread.frame) + n;
+    return n == kInFrame ? &thread.thread_pointer : nullptr;
 }
 
 Status read_registers(Invocation& call, Thread& thread) {
@@ -166,42 +163,35 @@ Status set_sched(Invocation& call, Sched& sched, unsigned first) {
     return {};
 }
 
-Status make_sched(Invocation& call) {
+// Makes a T, which the system object mints, in the pool that x2 names.
+template <typename T, typename Prepare>
+Status mint(Invocation& call, Prepare prepare) {
     const auto pool = call.slot_arg(2, Type::pool, rights::pool_create);
     if (!pool.ok()) return pool.status();
     if (const Status status = derivable(*pool.value()); !status.ok()) return status;
     const auto slot = call.destination(3);
     if (!slot.ok()) return slot.status();
-    Sched* sched = allocate_object<Sched>(pool.value()->object<Pool>());
-    if (!sched) return Error::no_memory;
-    if (const Status status = set_sched(call, *sched, 4); !status.ok()) {
-        free_object(*sched);
-        return status;
-    }
-    first_capability(*pool.value(), *slot.value(), *sched);
-    return {};
+    return create<T>(*pool.value(), *slot.value(), prepare);
+}
+
+Status make_sched(Invocation& call) {
+    return mint<Sched>(call, [&](Sched& sched) { return set_sched(call, sched, 4); });
 }
 
 Status make_irq(Invocation& call) {
-    const auto pool = call.slot_arg(2, Type::pool, rights::pool_create);
-    if (!pool.ok()) return pool.status();
-    if (const Status status = derivable(*pool.value()); !status.ok()) return status;
-    const auto slot = call.destination(3);
-    if (!slot.ok()) return slot.status();
-    const u64 intid = call.arg(4);
-    if (intid < Irq::kFirst || intid >= machine::irq_end()) return {Error::bad_arg, 4};
-    if (Irq::of(static_cast<u32>(intid))) return {Error::occupied, 4};
-    if (call.arg(5) > 1) return {Error::bad_arg, 5};
-    if (call.arg(6) >= machine::cores()) return {Error::bad_arg, 6};
-    Irq* irq = allocate_object<Irq>(pool.value()->object<Pool>());
-    if (!irq) return Error::no_memory;
-    irq->intid = static_cast<u32>(intid);
-    irq->core = static_cast<CpuId>(call.arg(6));
-    irq->ref.set_home(Home::irq);
-    machine::configure_irq(irq->intid, call.arg(5) & 1, irq->core);
-    Irq::of(irq->intid) = irq;
-    first_capability(*pool.value(), *slot.value(), *irq);
-    return {};
+    return mint<Irq>(call, [&](Irq& irq) -> Status {
+        const u64 intid = call.arg(4);
+        if (intid < Irq::kFirst || intid >= machine::irq_end()) return {Error::bad_arg, 4};
+        if (Irq::of(static_cast<u32>(intid))) return {Error::occupied, 4};
+        if (call.arg(5) > 1) return {Error::bad_arg, 5};
+        if (call.arg(6) >= machine::cores()) return {Error::bad_arg, 6};
+        irq.intid = static_cast<u32>(intid);
+        irq.core = static_cast<CpuId>(call.arg(6));
+        irq.ref.set_home(Home::irq);
+        machine::configure_irq(irq.intid, call.arg(5) & 1, irq.core);
+        Irq::of(irq.intid) = &irq;
+        return {};
+    });
 }
 
 Status make_device_memory(Invocation& call) {
@@ -217,15 +207,11 @@ Status make_device_memory(Invocation& call) {
 }
 
 Status read_log(Invocation& call) {
-    char text[32] = {};
-    const LogPart part = log_read(call.arg(2), text, sizeof text);
+    u64 words[4] = {};
+    const LogPart part = log_read(call.arg(2), reinterpret_cast<char*>(words), sizeof words);
     call.result(2, part.next);
     call.result(3, part.bytes);
-    for (unsigned i = 0; i < 4; ++i) {
-        u64 word = 0;
-        for (unsigned j = 0; j < 8; ++j) word |= u64{static_cast<u8>(text[i * 8 + j])} << (j * 8);
-        call.result(4 + i, word);
-    }
+    for (unsigned i = 0; i < 4; ++i) call.result(4 + i, words[i]);
     return {};
 }
 
@@ -288,9 +274,7 @@ Status invoke_irq(Invocation& call, u32 method) {
     if (const Status status = call.need(rights::irq_bind); !status.ok()) return status;
     auto& irq = call.object<Irq>();
     if (call.arg(2) == 0) {
-        machine::disable_irq(irq.intid);
-        irq.note = nullptr;
-        if (!irq.ref.empty()) irq.ref.clear();
+        if (!irq.ref.empty()) lose(irq.ref);
         return {};
     }
     const auto slot = call.slot_arg(2, Type::notification, rights::note_signal);

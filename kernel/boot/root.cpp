@@ -64,21 +64,19 @@ public:
         if (!made) panic("no memory for the root task");
         return *made;
     }
-    Slot& slot(abi::Slot index) {
-        const auto made = cspace_.make(index, 0);
+    Slot& give(abi::Slot index, Slot* parent, u64 head, u64 badge = 0) {
+        CSpace::Vacancy vacancy;
+        const auto made = cspace_.make(index, 0, vacancy);
         if (!made.ok()) panic("the root task's capability space");
+        made.value()->fill(parent, head, badge, true);
         return *made.value();
     }
     template <typename T>
     Slot& give(abi::Slot index, T& made, Slot* parent) {
-        Slot& to = slot(index);
-        to.fill(parent, Slot::object_head(T::kType, rights::all, &made), 0, true);
-        return to;
+        return give(index, parent, Slot::object_head(T::kType, rights::all, &made));
     }
-    Slot& give_memory(abi::Slot index, u8 allowed, Phys base, u64 bytes, bool exclusive) {
-        Slot& to = slot(index);
-        to.fill(nullptr, Slot::memory_head(allowed, base, exclusive ? Capability::kExclusive : 0), bytes, true);
-        return to;
+    void give_memory(abi::Slot index, u8 allowed, const abi::Range& range, u64 flags) {
+        give(index, nullptr, Slot::memory_head(allowed, {range.base}, flags), align_up(range.bytes, kPage));
     }
     CSpace& cspace() { return cspace_; }
 
@@ -128,14 +126,11 @@ void start_root(Cpu& cpu, Phys boot_page) {
     auto& thread = root.object<Thread>();
     for (Slot& ref : thread.refs) ref.set_home(Home::thread);
     root.give(abi::kRootThread, thread, &pool_slot);
-    root.slot(abi::kRootSystem).fill(nullptr, Slot::object_head(Type::system, rights::all, &pool), 0, true);
-    root.give_memory(abi::kRootBootInfo, rights::mem_read, boot_page, kPage, false);
-    if (boot.archive.bytes) {
-        root.give_memory(abi::kRootArchive, rights::mem_read, {boot.archive.base}, align_up(boot.archive.bytes, kPage),
-                         false);
-    }
+    root.give(abi::kRootSystem, nullptr, Slot::object_head(Type::system, rights::all, &pool));
+    root.give_memory(abi::kRootBootInfo, rights::mem_read, {boot_page.value, kPage}, 0);
+    if (boot.archive.bytes) root.give_memory(abi::kRootArchive, rights::mem_read, boot.archive, 0);
     for (unsigned i = 0; i < ram.count; ++i) {
-        root.give_memory(abi::kRootRam + i, rights::all, {ram.ranges[i].base}, ram.ranges[i].bytes, true);
+        root.give_memory(abi::kRootRam + i, rights::all, ram.ranges[i], Capability::kExclusive);
     }
 
     map(space, abi::kBootInfoAddress, boot_page, kPage, rights::mem_read);

@@ -56,11 +56,14 @@ void halt_other_cores() {
     }
 }
 
-void StructureLock::wait(u32 mine) {
+void StructureLock::wait(u32 mine, bool call) {
+    Cpu& cpu = machine::cpu();
+    cpu.call_waits = call;
     while (!served(mine)) {
-        serve_request(machine::cpu());
+        serve_request(cpu);
         wait_in_kernel();
     }
+    cpu.call_waits = false;
 }
 
 bool should_pause() { return machine::preemption_pending() || StructureLock::wanted(); }

@@ -61,19 +61,11 @@ inline constexpr u32 kPatience = 1 << 20;
 // requests of other cores, so a holder may wait for them.
 class StructureLock {
 public:
-    StructureLock() {
-        const u32 mine = draw();
+    static constexpr bool kCall = true;  // of a system call: it is made again if its thread is stopped while it waits
+    explicit StructureLock(bool call = false) {
+        const u32 mine = __atomic_fetch_add(&next_ticket_, 1, __ATOMIC_RELAXED);
         if (!served(mine)) [[unlikely]]
-            wait(mine);
-    }
-    // Of a system call: it is made again if its thread is stopped while it waits.
-    explicit StructureLock(Cpu& cpu) {
-        const u32 mine = draw();
-        if (!served(mine)) [[unlikely]] {
-            cpu.call_waits = true;
-            wait(mine);
-            cpu.call_waits = false;
-        }
+            wait(mine, call);
     }
     ~StructureLock() { __atomic_store_n(&now_serving_, now_serving_ + 1, __ATOMIC_RELEASE); }
     StructureLock(const StructureLock&) = delete;
@@ -83,9 +75,8 @@ public:
     static bool wanted() { return __atomic_load_n(&next_ticket_, __ATOMIC_RELAXED) != now_serving_ + 1; }
 
 private:
-    static u32 draw() { return __atomic_fetch_add(&next_ticket_, 1, __ATOMIC_RELAXED); }
     static bool served(u32 mine) { return __atomic_load_n(&now_serving_, __ATOMIC_ACQUIRE) == mine; }
-    static void wait(u32 mine);
+    static void wait(u32 mine, bool call);
     inline static u32 next_ticket_ = 0, now_serving_ = 0;
 };
 

@@ -25,15 +25,27 @@ T* allocate_object(Pool& pool) {
     return object;
 }
 
-template <typename T>
-void free_object(T& object) {
-    object.pool->free(&object, object.order);
-}
-
 // The object's first capability, with all rights: the object dies with it. `parent` is the pool's slot (or the memory's).
 template <typename T>
 void first_capability(Slot& parent, Slot& slot, T& object) {
     slot.fill(&parent, Slot::object_head(T::kType, abi::rights::all, &object), 0, true);
+}
+
+// Makes a T in the pool that `parent` names, and its first capability in `slot`; `prepare` may refuse.
+struct AsItIs {
+    Status operator()(auto&) const { return {}; }
+};
+template <typename T, typename Prepare = AsItIs>
+Status create(Slot& parent, Slot& slot, Prepare prepare = {}) {
+    Pool& pool = parent.object<Pool>();
+    T* const object = allocate_object<T>(pool);
+    if (!object) return Error::no_memory;
+    if (const Status status = prepare(*object); !status.ok()) {
+        pool.free(object, object->order);
+        return status;
+    }
+    first_capability(parent, slot, *object);
+    return {};
 }
 
 }  // namespace twain::kernel

@@ -22,23 +22,12 @@ Result<Slot*> CSpace::make_leaf(u64 index, unsigned argument, Vacancy& vacancy) 
     return slot;
 }
 
-Result<Slot*> CSpace::make(u64 index, unsigned argument) {
-    Vacancy vacancy;
-    const auto slot = make(index, argument, vacancy);
-    vacancy.publish();
-    return slot;
-}
-
-void CSpace::Vacancy::publish() {
-    if (leaf_) __atomic_store_n(&space_->leaves_[index_ / kLeafSlots], static_cast<Leaf*>(leaf_), __ATOMIC_RELEASE);
-    leaf_ = nullptr;
-}
-
 void CSpace::Vacancy::settle() {
-    if (static_cast<Leaf*>(leaf_)->slots[index_ % kLeafSlots].empty()) {
-        space_->pool->free(leaf_, Pool::order_of<Leaf>());
+    auto* const leaf = static_cast<Leaf*>(leaf_);
+    if (leaf->slots[index_ % kLeafSlots].empty()) {
+        space_->pool->free(leaf, Pool::order_of<Leaf>());
     } else {
-        publish();
+        __atomic_store_n(&space_->leaves_[index_ / kLeafSlots], leaf, __ATOMIC_RELEASE);
     }
 }
 

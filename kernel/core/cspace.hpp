@@ -40,17 +40,15 @@ public:
     private:
         friend class CSpace;
         void settle();
-        void publish();
         CSpace* space_;
         u64 index_;
-        void* leaf_ = nullptr;  // nullptr: it was there before, or is part of the space by now
+        void* leaf_ = nullptr;  // nullptr: it was there before
     };
     Result<Slot*> make(u64 index, unsigned argument, Vacancy& vacancy) {
         Slot* const slot = find(index);
         if (slot && slot->empty() && index != 0) return slot;
         return make_leaf(index, argument, vacancy);
     }
-    Result<Slot*> make(u64 index, unsigned argument);  // its leaf stays, whatever becomes of the slot
 
     // For tearing down: a slot in use, or nullptr if there is none. Goes on where it was, as nothing is filled meanwhile;
     // if something may be, rewind() first. False: not known yet, ask again. Structure lock.

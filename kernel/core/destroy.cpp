@@ -89,6 +89,8 @@ Slot* held_reference(Slot& owner) {
     }
 }
 
+}  // namespace
+
 void lose(Slot& slot) {
     switch (slot.home()) {
         case Home::cspace:
@@ -102,9 +104,8 @@ void lose(Slot& slot) {
             break;
         }
     }
+    slot.clear();
 }
-
-}  // namespace
 
 Slot* first_mapping(Space& space) {
     Mapping* mapping = space.mappings.front();
@@ -125,13 +126,9 @@ bool unmap(Mapping& mapping) {
 bool destroy(Slot& leaf) {
     if (!leaf.owner()) {
         lose(leaf);
-        leaf.clear();
         return true;
     }
-    while (Slot* held = held_reference(leaf)) {
-        lose(*held);
-        held->clear();
-    }
+    while (Slot* held = held_reference(leaf)) lose(*held);
     if (leaf.type() == Type::mapping) {
         auto& mapping = leaf.object<Mapping>();
         if (!unmap(mapping)) return false;

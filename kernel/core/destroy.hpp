@@ -13,6 +13,9 @@ namespace twain::kernel {
 // Structure lock.
 bool destroy(Slot& leaf);
 
+// Empties a slot that is no owner's; if it lies in an object, that has the reference no more. Structure lock.
+void lose(Slot& slot);
+
 // The capability of some mapping in the space; nullptr: nothing is mapped.
 Slot* first_mapping(Space& space);
 

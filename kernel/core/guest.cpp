@@ -67,7 +67,7 @@ void begin(Cpu& cpu, Thread& self, Vcpu& vcpu) {
 
 // Another core holds its registers. Waiting for the lock may stop this thread, or take the vCPU away.
 [[gnu::noinline]] void fetch(Cpu& cpu, Thread& self, Vcpu& vcpu) {
-    const StructureLock lock(cpu);
+    const StructureLock lock(StructureLock::kCall);
     if (cpu.current != &self) return;
     const Capability cap = self.cspace->load(self.frame.x[0]);
     if (!cap.has(abi::Type::vcpu, abi::rights::vcpu_run) || &cap.object<Vcpu>() != &vcpu) {

@@ -284,7 +284,7 @@ void lock_if_wanted(Cpu& cpu, Call call) {
     Thread& self = *cpu.current;
     if (call(cpu, self, nullptr)) [[likely]]
         return;
-    const StructureLock lock(cpu);
+    const StructureLock lock(StructureLock::kCall);
     if (cpu.current == &self) (void)call(cpu, self, &lock);
 }
 

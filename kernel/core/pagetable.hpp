@@ -90,19 +90,10 @@ public:
     // The descriptor of the page at `at` as if it were mapped alone, and how many bytes around it its own descriptor
     // maps; 0: nothing is mapped there.
     Entry find(Virt at, u64& size) const {
+        Entry found = 0;
         if (at.value >> 39) return 0;
-        const Entry* table = root_;
-        for (unsigned level = 1;; ++level) {
-            const unsigned shift = shift_of(level);
-            const Entry entry = table[index(at, shift)];
-            if (!(entry & kValid)) return 0;
-            if (level < 3 && is_table(entry)) {
-                table = table_of(entry);
-                continue;
-            }
-            size = u64{1} << shift;
-            return entry | (at.value & (size - 1) & kAddress);
-        }
+        size = visit(at, [&](const Entry& entry) { found = entry; });
+        return found ? found | (at.value & (size - 1) & kAddress) : 0;
     }
 
     // Gives tables back, one at most; true when none is left. Nothing may use them any more.
@@ -142,7 +133,7 @@ private:
     static bool is_table(Entry entry) { return (entry & (kValid | kTable)) == (kValid | kTable); }
 
     template <typename Change>
-    u64 visit(Virt at, Change change) {
+    u64 visit(Virt at, Change change) const {
         Entry* table = root_;
         for (unsigned level = 1;; ++level) {
             const unsigned shift = shift_of(level);

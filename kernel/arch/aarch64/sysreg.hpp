@@ -30,7 +30,6 @@ using MPIDR_EL1 = SysReg<3, 0, 0, 0, 5>;
 using ID_AA64PFR0_EL1 = SysReg<3, 0, 0, 4, 0>;
 using ID_AA64PFR1_EL1 = SysReg<3, 0, 0, 4, 1>;
 using ID_AA64DFR0_EL1 = SysReg<3, 0, 0, 5, 0>;
-using ID_AA64ISAR1_EL1 = SysReg<3, 0, 0, 6, 1>;
 using ID_AA64MMFR1_EL1 = SysReg<3, 0, 0, 7, 1>;
 using ID_AA64MMFR0_EL1 = SysReg<3, 0, 0, 7, 0>;
 using CSSELR_EL1 = SysReg<3, 2, 0, 0, 0>;

@@ -21,17 +21,23 @@ World::World(CpuId cores, u64 ram) {
     for (Slot& ref : root->refs) ref.set_home(Home::thread);
     sched.budget.set(machine::ns_to_ticks(kSliceNs), 0);
     sched.priority = 62;
-    const auto slot = [&](u64 index) -> Slot& { return *cspace.make(index, 0).value(); };
-    Slot& pool_slot = slot(abi::kRootPool);
-    pool_slot.fill(nullptr, Slot::object_head(Type::pool, rights::all, &pool), 0, true);
-    slot(abi::kRootCSpace).fill(nullptr, Slot::object_head(Type::cspace, rights::all, &cspace), 0, true);
-    first_capability(pool_slot, slot(abi::kRootSpace), space);
-    first_capability(pool_slot, slot(abi::kRootSched), sched);
-    first_capability(pool_slot, slot(abi::kRootThread), *root);
-    slot(abi::kRootSystem).fill(nullptr, Slot::object_head(Type::system, rights::all, &pool), 0, true);
-    slot(abi::kRootRam)
-        .fill(nullptr, Slot::memory_head(rights::all, {fake::kRamBase + rest}, Capability::kExclusive), ram - rest,
-              true);
+    const auto give = [&](u64 index, Slot* parent, u64 head, u64 badge = 0) -> Slot& {
+        CSpace::Vacancy vacancy;
+        Slot& to = *cspace.make(index, 0, vacancy).value();
+        to.fill(parent, head, badge, true);
+        return to;
+    };
+    const auto object = [&](u64 index, Slot* parent, auto& made) -> Slot& {
+        return give(index, parent, Slot::object_head(made.kType, rights::all, &made));
+    };
+    Slot& pool_slot = object(abi::kRootPool, nullptr, pool);
+    object(abi::kRootCSpace, nullptr, cspace);
+    object(abi::kRootSpace, &pool_slot, space);
+    object(abi::kRootSched, &pool_slot, sched);
+    object(abi::kRootThread, &pool_slot, *root);
+    give(abi::kRootSystem, nullptr, Slot::object_head(Type::system, rights::all, &pool));
+    give(abi::kRootRam, nullptr, Slot::memory_head(rights::all, {fake::kRamBase + rest}, Capability::kExclusive),
+         ram - rest);
     root->cspace = &cspace;
     require(derive(at(abi::kRootCSpace), root->refs[Thread::ref_cspace], rights::all, 0).ok(), "the world is not made");
     require(derive(at(abi::kRootSpace), root->refs[Thread::ref_space], rights::all, 0).ok(), "the world is not made");

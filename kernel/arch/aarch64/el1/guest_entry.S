@@ -4,7 +4,7 @@
 // Exceptions of guests, and the way back. While a guest runs, the upper half of the addresses may be its own but for
 // the kernel's image, and SP is the vCPU's state page in this core's window (layout.hpp), which is part of that.
 #include "regime.inc"
-#include "offsets.inc"
+#include "frame.inc"
 #include "guest_offsets.inc"
 
 .macro guest_vector name
@@ -13,22 +13,10 @@
 .endm
 
 .macro guest_store
-    stp     x0, x1, [sp, #0]
-    stp     x2, x3, [sp, #16]
-    stp     x4, x5, [sp, #32]
-    stp     x6, x7, [sp, #48]
-    stp     x8, x9, [sp, #64]
-    stp     x10, x11, [sp, #80]
-    stp     x12, x13, [sp, #96]
-    stp     x14, x15, [sp, #112]
-    stp     x16, x17, [sp, #128]
-    stp     x18, x19, [sp, #144]
-    stp     x20, x21, [sp, #160]
-    stp     x22, x23, [sp, #176]
-    stp     x24, x25, [sp, #192]
-    stp     x26, x27, [sp, #208]
-    stp     x28, x29, [sp, #224]
-    str     x30, [sp, #240]
+    store_first
+    store_message
+    store_destroyed
+    store_saved
 .endm
 
 // To the kernel's own upper half: nothing may be walked by one's table under another's ASID.
@@ -178,23 +166,9 @@ return_to_guest:
     msr     ttbr1_el1, x4
     isb
     msr     ttbr0_el1, x3
-    ldp     x2, x3, [sp, #16]
-    ldp     x4, x5, [sp, #32]
-    ldp     x6, x7, [sp, #48]
-    ldp     x8, x9, [sp, #64]
-    ldp     x10, x11, [sp, #80]
-    ldp     x12, x13, [sp, #96]
-    ldp     x14, x15, [sp, #112]
-    ldp     x16, x17, [sp, #128]
-    ldp     x18, x19, [sp, #144]
-    ldp     x20, x21, [sp, #160]
-    ldp     x22, x23, [sp, #176]
-    ldp     x24, x25, [sp, #192]
-    ldp     x26, x27, [sp, #208]
-    ldp     x28, x29, [sp, #224]
     ldr     x30, [sp, #240]
-    ldp     x0, x1, [sp, #0]
-    eret
-    dsb     nsh
-    isb
+    load_destroyed
+    load_kept
+    load_message
+    leave
     .ltorg

@@ -34,68 +34,59 @@ bool timer_enabled(const VcpuPage& page) { return page.vtimer & 0x100; }
 
 // ---- EL1 registers
 
+// Those that stay in the core: `use` gets each with its place in the page.
+template <typename State, typename Use>
+void each_el1(State& state, Use use) {
+    use(reg::SP_EL1{}, state.sp_el1);
+    use(reg::ELR_EL1{}, state.elr_el1);
+    use(reg::SPSR_EL1{}, state.spsr_el1);
+    use(reg::TTBR0_EL1{}, state.ttbr0_el1);
+    use(reg::TTBR1_EL1{}, state.ttbr1_el1);
+    use(reg::TCR_EL1{}, state.tcr_el1);
+    use(reg::MAIR_EL1{}, state.mair_el1);
+    use(reg::AMAIR_EL1{}, state.amair_el1);
+    use(reg::VBAR_EL1{}, state.vbar_el1);
+    use(reg::CONTEXTIDR_EL1{}, state.contextidr_el1);
+    use(reg::TPIDR_EL1{}, state.tpidr_el1);
+    use(reg::ESR_EL1{}, state.esr_el1);
+    use(reg::FAR_EL1{}, state.far_el1);
+    use(reg::AFSR0_EL1{}, state.afsr0_el1);
+    use(reg::AFSR1_EL1{}, state.afsr1_el1);
+    use(reg::PAR_EL1{}, state.par_el1);
+    use(reg::CSSELR_EL1{}, state.csselr_el1);
+}
+
 void save_el1(El1State& to) {
-    to.sp_el1 = reg::SP_EL1::read();
-    to.elr_el1 = reg::ELR_EL1::read();
-    to.spsr_el1 = reg::SPSR_EL1::read();
-    to.ttbr0_el1 = reg::TTBR0_EL1::read();
-    to.ttbr1_el1 = reg::TTBR1_EL1::read();
-    to.tcr_el1 = reg::TCR_EL1::read();
-    to.mair_el1 = reg::MAIR_EL1::read();
-    to.amair_el1 = reg::AMAIR_EL1::read();
-    to.vbar_el1 = reg::VBAR_EL1::read();
-    to.contextidr_el1 = reg::CONTEXTIDR_EL1::read();
-    to.tpidr_el1 = reg::TPIDR_EL1::read();
-    to.esr_el1 = reg::ESR_EL1::read();
-    to.far_el1 = reg::FAR_EL1::read();
-    to.afsr0_el1 = reg::AFSR0_EL1::read();
-    to.afsr1_el1 = reg::AFSR1_EL1::read();
-    to.par_el1 = reg::PAR_EL1::read();
-    to.csselr_el1 = reg::CSSELR_EL1::read();
+    each_el1(to, [](auto reg, u64& word) { word = reg.read(); });
     to.actlr_el1 = reg::ACTLR_EL1::read();
 }
 
 void load_el1(const El1State& from) {
-    reg::SP_EL1::write(from.sp_el1);
-    reg::ELR_EL1::write(from.elr_el1);
-    reg::SPSR_EL1::write(from.spsr_el1);
-    reg::TTBR0_EL1::write(from.ttbr0_el1);
-    reg::TTBR1_EL1::write(from.ttbr1_el1);
-    reg::TCR_EL1::write(from.tcr_el1);
-    reg::MAIR_EL1::write(from.mair_el1);
-    reg::AMAIR_EL1::write(from.amair_el1);
-    reg::VBAR_EL1::write(from.vbar_el1);
-    reg::CONTEXTIDR_EL1::write(from.contextidr_el1);
-    reg::TPIDR_EL1::write(from.tpidr_el1);
-    reg::ESR_EL1::write(from.esr_el1);
-    reg::FAR_EL1::write(from.far_el1);
-    reg::AFSR0_EL1::write(from.afsr0_el1);
-    reg::AFSR1_EL1::write(from.afsr1_el1);
-    reg::PAR_EL1::write(from.par_el1);
-    reg::CSSELR_EL1::write(from.csselr_el1);
+    each_el1(from, [](auto reg, const u64& word) { reg.write(word); });
 }
 
-// The registers of a guest that would act on a process.
+// Those that would act on a process.
+template <typename State, typename Use>
+void each_exchanged(State& state, Use use) {
+    use(reg::SCTLR_EL1{}, state.sctlr_el1, kSctlrEl1Host);
+    use(reg::CPACR_EL1{}, state.cpacr_el1, kCpacrHost);
+    use(reg::CNTKCTL_EL1{}, state.cntkctl_el1, kCntkctlHost);
+    use(reg::TPIDRRO_EL0{}, state.tpidrro_el0, u64{0});
+}
+
 void guest_registers_out(El1State& to) {
-    to.sctlr_el1 = reg::SCTLR_EL1::read();
-    to.cpacr_el1 = reg::CPACR_EL1::read();
-    to.cntkctl_el1 = reg::CNTKCTL_EL1::read();
+    each_exchanged(to, [](auto reg, u64& word, u64 host) {
+        word = reg.read();
+        reg.write(host);
+    });
     to.tpidr_el0 = reg::TPIDR_EL0::read();
-    to.tpidrro_el0 = reg::TPIDRRO_EL0::read();
-    reg::SCTLR_EL1::write(kSctlrEl1Host);
-    reg::CPACR_EL1::write(kCpacrHost);
-    reg::CNTKCTL_EL1::write(kCntkctlHost);
-    reg::TPIDRRO_EL0::write(0);
     reg::MDSCR_EL1::write(0);
     reg::CNTHCTL_EL2::write(kCnthctlHost);
 }
 
 void guest_registers_in(const El1State& from) {
-    reg::SCTLR_EL1::write(from.sctlr_el1);
-    reg::CPACR_EL1::write(from.cpacr_el1);
-    reg::CNTKCTL_EL1::write(from.cntkctl_el1);
+    each_exchanged(from, [](auto reg, const u64& word, u64) { reg.write(word); });
     reg::TPIDR_EL0::write(from.tpidr_el0);
-    reg::TPIDRRO_EL0::write(from.tpidrro_el0);
     reg::MDSCR_EL1::write(from.mdscr_el1 & (abi::kMdscrStep | abi::kMdscrKernel));
     reg::CNTHCTL_EL2::write(kCnthctlGuest);
 }
@@ -371,7 +362,7 @@ void guest_trap(Cpu& cpu, u64 syndrome) {
 void guest_timer_interrupt(Cpu& cpu) {
     Vcpu* vcpu = cpu.loaded;
     if (!vcpu || !vcpu->timer_routed) {
-        reg::CNTV_CTL_EL0::write(vcpu ? reg::CNTV_CTL_EL0::read() : 0);
+        if (!vcpu) reg::CNTV_CTL_EL0::write(0);
         gic::enable_private(guest_timer_intid(), false);
         gic::deactivate(guest_timer_intid());
         return;
