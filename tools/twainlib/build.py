@@ -44,7 +44,7 @@ def tree(debug=False):
 
 
 def host_tests(show, targets, log):
-    """Builds host tests that show something else than errors of memory (a preset: branches, races); where they are."""
+    """Builds host tests that show something else than errors of memory (a preset: branches); where they are."""
     directory = build_root() / f"cmake-{show}"
     with alone():
         _run(["cmake", "--preset", show, "-B", directory, f"-DTWAIN_OUTPUT={build_root()}", f"-DTWAIN_FILES={images_dir()}",

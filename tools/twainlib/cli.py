@@ -173,7 +173,7 @@ def parser():
     sub.add_argument("--json", type=_output, metavar="FILE", help="write what was seen to FILE")
     sub.add_argument("--yes", action="store_true", help="install missing packages without asking")
 
-    sub = add("test", commands.test, "run the tests: on the host, of the configuration, two demos", ["test", "test --all"])
+    sub = add("test", commands.test, "run the tests: on the host, of the configuration and the tool, two demos", ["test", "test --all"])
     scope = sub.add_mutually_exclusive_group()
     scope.add_argument("--all", action="store_true", help="what CI runs (at most 40 minutes on two cores)")
     scope.add_argument("--matrix", action="store_true", help="everything: all cores, core models, mutants")
