@@ -209,7 +209,8 @@ private:
     void nothing_lost(const Census& census) const {
         for (CpuId core = 0; core < machine::cores(); ++core) {
             const Cpu& cpu = machine::cpu(core);
-            if (cpu.mailbox.first || cpu.knocks.first) require(fake::state().interrupted[core], "a core does not know of its mail");
+            if (cpu.mailbox.first || cpu.knocks.first)
+                require(fake::state().interrupted[core], "a core does not know of its mail");
         }
         for (const Notification* note : census.all<Notification>()) {
             const Thread* waiter = note->waiter;
