@@ -279,13 +279,13 @@ bool wait(Cpu& cpu, Thread& self, const StructureLock* lock) {
     return true;
 }
 
-template <typename Call>
-void lock_if_wanted(Cpu& cpu, Call call) {
+template <bool (*kCall)(Cpu&, Thread&, const StructureLock*)>
+void lock_if_wanted(Cpu& cpu) {
     Thread& self = *cpu.current;
-    if (call(cpu, self, nullptr)) [[likely]]
+    if (kCall(cpu, self, nullptr)) [[likely]]
         return;
     const StructureLock lock(StructureLock::kCall);
-    if (cpu.current == &self) (void)call(cpu, self, &lock);
+    if (cpu.current == &self) (void)kCall(cpu, self, &lock);
 }
 
 // The thread sleeps, but perhaps not for long.
@@ -361,9 +361,9 @@ void fail_call(Cpu& cpu, Thread& caller, Error error) {
 }
 
 // The rest of what fastpath.S begins.
-void sys_call(Cpu& cpu) { lock_if_wanted(cpu, call); }
-void sys_reply_wait(Cpu& cpu) { lock_if_wanted(cpu, reply_wait); }
-void sys_wait(Cpu& cpu) { lock_if_wanted(cpu, wait); }
+void sys_call(Cpu& cpu) { lock_if_wanted<call>(cpu); }
+void sys_reply_wait(Cpu& cpu) { lock_if_wanted<reply_wait>(cpu); }
+void sys_wait(Cpu& cpu) { lock_if_wanted<wait>(cpu); }
 
 void sleep_on(Cpu& cpu, Notification& note) {
     Thread& self = *cpu.current;
