@@ -41,17 +41,13 @@ Status arm_notification(Cpu& cpu, Thread& self, Capability cap) {
     if (!(cap.rights() & rights::note_arm)) return {Error::rights, 0};
     auto& note = cap.object<Notification>();
     const u32 mine = cpu.id + 1;
-    u32 owner = 0;
-    if (!__atomic_compare_exchange_n(&note.timer_owner, &owner, mine, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED) &&
-        owner != mine) {
-        return {Error::busy, 0};
-    }
+    if (!note.timer_owner.replace(0, mine) && note.timer_owner != mine) return {Error::busy, 0};
     note.timer_badge = cap.badge ? cap.badge : 1;
     if (self.frame.x[2] != abi::kForever) {
         arm(cpu, note, self.frame.x[2]);
     } else {
         disarm(cpu, note);
-        __atomic_store_n(&note.timer_owner, 0u, __ATOMIC_RELEASE);
+        note.timer_owner.release(0);
     }
     return {};
 }
@@ -74,7 +70,7 @@ bool light(Cpu& cpu, Thread& self, Capability cap, u32 method, Status& status) {
                 return true;
             }
             auto& irq = cap.object<Irq>();
-            if (__atomic_exchange_n(&irq.unacknowledged, false, __ATOMIC_ACQ_REL)) machine::deactivate_irq(irq.intid);
+            if (irq.unacknowledged.exchange(false)) machine::deactivate_irq(irq.intid);
             status = {};
             return true;
         }

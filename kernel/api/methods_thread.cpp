@@ -38,9 +38,9 @@ Status check_reference(Thread& thread, const Reference& wanted, const Slot& slot
     if (wanted.ref == Thread::ref_sched && slot.object<Sched>().bound && slot.object<Sched>().bound != &thread) {
         return {Error::occupied, 5};
     }
-    if (wanted.ref ==
-        Thread::ref_note) {  // the last one: it is taken at once, before another core's thread waits for it
+    if (wanted.ref == Thread::ref_note) {
         auto& waiter = slot.object<Notification>().waiter;
+        // The last check: it is taken at once, before another core's thread waits for it.
         if (waiter != &thread && !waiter.replace(nullptr, &thread)) return {Error::occupied, 6};
     }
     return {};

@@ -36,7 +36,7 @@ void init_cpu(Cpu& cpu, CpuId id) {
     machine::set_timer(abi::kForever);
     cpu.since = machine::now();
     cpu.hazard = kReschedule;
-    __atomic_store_n(&cpu.online, true, __ATOMIC_RELEASE);
+    cpu.online.release(true);
 }
 
 void start_cores() {

@@ -11,19 +11,19 @@ namespace twain::kernel {
 namespace {
 
 void serve_request(Cpu& cpu) {
-    Request* request = __atomic_load_n(&cpu.request, __ATOMIC_ACQUIRE);
+    Request* const request = cpu.request.acquire();
     if (!request) return;
     if (request->run) request->run(request->argument);
-    __atomic_store_n(&cpu.request, nullptr, __ATOMIC_RELEASE);
+    cpu.request.release(nullptr);
 }
 
 void pass(Cpu& cpu) {
-    if (!__atomic_load_n(&cpu.passing, __ATOMIC_ACQUIRE)) return;
+    if (!cpu.passing.acquire()) return;
     if (cpu.halting) {
-        __atomic_store_n(&cpu.online, false, __ATOMIC_RELEASE);
+        cpu.online.release(false);
         machine::halt();
     }
-    __atomic_store_n(&cpu.passing, false, __ATOMIC_RELEASE);
+    cpu.passing.release(false);
 }
 
 }  // namespace
@@ -37,22 +37,21 @@ void pass_all_cores() {
     const CpuId self = machine::cpu().id;
     for (CpuId core = 0; core < machine::cores(); ++core) {
         Cpu& other = machine::cpu(core);
-        if (core == self || !__atomic_load_n(&other.online, __ATOMIC_ACQUIRE)) continue;
-        __atomic_store_n(&other.passing, true, __ATOMIC_RELEASE);
+        if (core == self || !other.online.acquire()) continue;
+        other.passing.release(true);
         machine::interrupt(core);
-        while (__atomic_load_n(&other.passing, __ATOMIC_ACQUIRE)) wait_in_kernel();
+        while (other.passing.acquire()) wait_in_kernel();
     }
 }
 
 void halt_other_cores() {
     for (CpuId core = 0; core < abi::kMaxCores; ++core) {
         Cpu& other = machine::cpu(core);
-        if (&other == &machine::cpu() || !__atomic_load_n(&other.online, __ATOMIC_ACQUIRE)) continue;
+        if (&other == &machine::cpu() || !other.online.acquire()) continue;
         other.halting = true;
-        __atomic_store_n(&other.passing, true, __ATOMIC_RELEASE);
+        other.passing.release(true);
         machine::interrupt(core);
-        for (u32 turn = 0; turn < kPatience && __atomic_load_n(&other.online, __ATOMIC_ACQUIRE); ++turn)
-            machine::relax();
+        for (u32 turn = 0; turn < kPatience && other.online.acquire(); ++turn) machine::relax();
     }
 }
 
@@ -74,11 +73,11 @@ void run_on(CpuId core, void (*run)(void*), void* argument) {
         if (run) run(argument);
         return;
     }
-    if (!__atomic_load_n(&target.online, __ATOMIC_ACQUIRE)) return;
+    if (!target.online.acquire()) return;
     Request request{run, argument};
-    __atomic_store_n(&target.request, &request, __ATOMIC_RELEASE);
+    target.request.release(&request);
     machine::interrupt(core);
-    while (__atomic_load_n(&target.request, __ATOMIC_ACQUIRE)) wait_in_kernel();
+    while (target.request.acquire()) wait_in_kernel();
 }
 
 void synchronize() {

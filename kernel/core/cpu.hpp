@@ -43,12 +43,12 @@ struct Cpu {
     Ticks idle;         // ticks spent idle
     InboxEnds mailbox;  // calls and answers
     InboxEnds knocks;   // threads for whom something may have come
-    Request* request;   // from the holder of the structure lock
+    Shared<Request*> request;  // from the holder of the structure lock
     u64 mpidr;
-    bool online;
-    bool passing;     // another core waits until this one is between two uses of what it has read: pass_all_cores
-    bool halting;     // with it: this core is to stop for good, as another has panicked
-    bool call_waits;  // the current thread's system call waits for the structure lock: nothing of it has happened
+    Shared<bool> online;
+    Shared<bool> passing;  // another core waits until this one is between two uses of what it has read: pass_all_cores
+    bool halting;          // with it: this core is to stop for good, as another has panicked
+    bool call_waits;       // the current thread's system call waits for the structure lock: nothing of it has happened
 };
 
 // Hazards

@@ -26,23 +26,19 @@ public:
 class Reply : public Object {
 public:
     static constexpr Type kType = Type::reply;
-    Thread* caller;  // whoever takes it out has it
-    bool taken;      // from the moment on at which a caller is about to be put in
+    Shared<Thread*> caller;  // whoever takes it out has it
+    Shared<bool> taken;      // from the moment on at which a caller is about to be put in
 
-    bool take() { return !__atomic_exchange_n(&taken, true, __ATOMIC_ACQ_REL); }
-    void put(Thread& thread) { __atomic_store_n(&caller, &thread, __ATOMIC_RELEASE); }
     Thread* take_out() {
-        Thread* found = __atomic_exchange_n(&caller, nullptr, __ATOMIC_ACQ_REL);
-        if (found) __atomic_store_n(&taken, false, __ATOMIC_RELEASE);
+        Thread* const found = caller.exchange(nullptr);
+        if (found) taken.release(false);
         return found;
     }
     // The same for one thread. False: somebody else has it.
     bool forget(Thread& thread) {
-        Thread* expected = &thread;
-        if (!__atomic_compare_exchange_n(&caller, &expected, nullptr, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-            return false;
-        __atomic_store_n(&taken, false, __ATOMIC_RELEASE);
-        return true;
+        const bool found = caller.replace(&thread, nullptr);
+        if (found) taken.release(false);
+        return found;
     }
 };
 
@@ -54,7 +50,8 @@ public:
     u64 bits;
     Shared<Thread*> waiter;  // bound to it, or waiting for it now
     u64 timer_badge;
-    u32 timer_owner;  // 0: its timer is not set; else the core plus one that has it in its queue, and alone may touch it
+    Shared<u32>
+        timer_owner;  // 0: its timer is not set; else the core plus one that has it in its queue, and alone may touch it
 };
 
 }  // namespace twain::kernel

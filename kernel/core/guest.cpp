@@ -27,10 +27,10 @@ void take_off(Vcpu& vcpu) {
 class Hold {
 public:
     explicit Hold(Vcpu& vcpu) : vcpu_(vcpu) {
-        __atomic_store_n(&vcpu_.held, true, __ATOMIC_RELEASE);
+        vcpu_.held.release(true);
         machine::barrier();
     }
-    ~Hold() { __atomic_store_n(&vcpu_.held, false, __ATOMIC_RELEASE); }
+    ~Hold() { vcpu_.held.release(false); }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
 
@@ -40,19 +40,17 @@ private:
 
 // Nobody runs it, and no core holds it any more. It is held.
 void release(Vcpu& vcpu) {
-    if (Thread* const runner = __atomic_load_n(&vcpu.runner, __ATOMIC_ACQUIRE)) stop(*runner);
+    if (Thread* const runner = vcpu.runner.acquire()) stop(*runner);
     if (vcpu.page) take_off(vcpu);
 }
 
 // The thread is the one that runs the vCPU, or is told that it cannot be.
 [[gnu::always_inline]] inline bool claim(Vcpu& vcpu, Thread& self) {
-    Thread* nobody = nullptr;
-    if (vcpu.page && __atomic_compare_exchange_n(&vcpu.runner, &nobody, &self, false, __ATOMIC_ACQ_REL,
-                                                 __ATOMIC_RELAXED)) [[likely]] {
+    if (vcpu.page && vcpu.runner.replace(nullptr, &self)) [[likely]] {
         machine::barrier();
-        if (vcpu.page && vcpu.space && !__atomic_load_n(&vcpu.held, __ATOMIC_ACQUIRE)) [[likely]]
+        if (vcpu.page && vcpu.space && !vcpu.held.acquire()) [[likely]]
             return true;
-        __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
+        vcpu.runner.release(nullptr);
     }
     self.set_result(Status(Error::busy).tag());
     return false;
@@ -88,7 +86,7 @@ void run_vcpu(Cpu& cpu, Vcpu& vcpu) {
     if (vcpu.live == cpu.id || vcpu.live == Vcpu::kNowhere) [[likely]] {
         begin(cpu, self, vcpu);
     } else {
-        __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
+        vcpu.runner.release(nullptr);
         fetch(cpu, self, vcpu);
     }
 }
@@ -117,7 +115,7 @@ void guest_refuse(Cpu& cpu, Thread& thread) {
 
 void guest_wake(Cpu& cpu, Thread& thread) {
     Vcpu& vcpu = *thread.vcpu;
-    if (machine::kVmmInjects) __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
+    if (machine::kVmmInjects) vcpu.kick.release(1);
     if (!vcpu.sleeping) return;
     vcpu.sleeping = false;
     disarm(cpu, thread);
@@ -126,9 +124,9 @@ void guest_wake(Cpu& cpu, Thread& thread) {
 
 Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason) {
     if (reason > abi::vcpu::kKickExit) return {Error::bad_arg, 2};
-    if (reason == abi::vcpu::kKickExit) __atomic_store_n(&vcpu.kick, 1u, __ATOMIC_RELEASE);
+    if (reason == abi::vcpu::kKickExit) vcpu.kick.release(1);
     machine::barrier();
-    Thread* runner = __atomic_load_n(&vcpu.runner, __ATOMIC_ACQUIRE);
+    Thread* runner = vcpu.runner.acquire();
     if (!runner) return {};
     runner->core == cpu.id ? guest_wake(cpu, *runner) : post_mail(*runner);
     return {};

@@ -18,13 +18,13 @@ public:
 
     Space* space;
     abi::VcpuPage* page;
-    bool shares;     // the page behind `page` is bound with it (abi::SharedRegisters)
-    Thread* runner;  // in vcpu_run on this vCPU
-    CpuId live;      // core that holds its registers, or kNowhere
+    bool shares;             // the page behind `page` is bound with it (abi::SharedRegisters)
+    Shared<Thread*> runner;  // in vcpu_run on this vCPU
+    CpuId live;              // core that holds its registers, or kNowhere
     u64 affinity;
-    u32 kick;           // a KickReason that waits, plus one
+    Shared<u32> kick;   // a KickReason that waits, plus one
     bool sleeping;      // in WFI
-    bool held;          // nobody may begin to run it: see Hold in guest.cpp
+    Shared<bool> held;  // nobody may begin to run it: see Hold in guest.cpp
     bool timer_active;  // PPI 27 is active at the redistributor on its behalf
     bool timer_routed;  // PPI 27 is enabled for it
     VirqPlan virqs;
@@ -61,7 +61,7 @@ inline void guest_abandon(Thread& thread, u64 tag) {
     Vcpu& vcpu = *thread.vcpu;
     vcpu.sleeping = false;
     thread.vcpu = nullptr;
-    __atomic_store_n(&vcpu.runner, nullptr, __ATOMIC_RELEASE);
+    vcpu.runner.release(nullptr);
     thread.frame.x[0] = 0;
     thread.set_result(tag);
 }

@@ -201,7 +201,7 @@ void arrive(Cpu& cpu, Thread& caller, const StructureLock* lock) {
 [[gnu::always_inline]] inline Thread* idle_server(const Cpu& cpu, const Thread& self, const Endpoint& endpoint) {
     if (endpoint.core != cpu.id || !endpoint.receivers || cpu.hazard || !self.active) return nullptr;
     Thread* const server = endpoint.waiting.front();
-    return server && !__atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE) ? server : nullptr;
+    return server && !server->stopping.acquire() ? server : nullptr;
 }
 
 void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const StructureLock* lock) {
@@ -222,7 +222,6 @@ void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const Str
     } else {
         mail(endpoint.core, self);
     }
-    cpu.hazard |= kReschedule;
 }
 
 bool brings_capability(const Thread* caller) {
@@ -289,16 +288,13 @@ void lock_if_wanted(Cpu& cpu) {
 }
 
 // The thread sleeps, but perhaps not for long.
-[[gnu::noinline]] void sleep_until(Cpu& cpu, Thread& self, Notification& note, u64 bits, Ticks deadline) {
+[[gnu::noinline]] void sleep_until(Cpu& cpu, Thread& self, u64 bits, Ticks deadline) {
     if (!bits && deadline != abi::kPoll) {
         arm(cpu, self, deadline);
         return block(cpu, self);
     }
     self.state = State::ready;
-    if (!self.bound) {
-        note.waiter = nullptr;
-        self.note = nullptr;
-    }
+    leave_note(self);
     bits ? deliver_bits(self, bits) : self.set_result(error_tag(Error::timeout));
 }
 
@@ -376,7 +372,7 @@ void sleep_on(Cpu& cpu, Notification& note) {
     self.state = State::waiting;
     machine::barrier();  // the state before the bits: a signaller reads them the other way round
     const u64 bits = take_bits(note);
-    if (bits || deadline != abi::kForever) return sleep_until(cpu, self, note, bits, deadline);
+    if (bits || deadline != abi::kForever) return sleep_until(cpu, self, bits, deadline);
     block(cpu, self);
 }
 
@@ -439,10 +435,7 @@ void thread_timeout(Cpu& cpu, Thread& thread) {
     }
     if (thread.state != State::receiving && thread.state != State::waiting) return;
     leave_endpoint(thread);
-    if (!thread.bound && thread.note) {
-        thread.note->waiter = nullptr;
-        thread.note = nullptr;
-    }
+    leave_note(thread);
     thread.frame.x[0] = 0;
     thread.set_result(error_tag(Error::timeout));
     make_ready(cpu, thread);
@@ -470,14 +463,14 @@ void receive_knock(Cpu& cpu, Thread& thread) {
 
 Status capture(Cpu& cpu, Reply& reply, Thread& self) {
     Thread* caller = self.caller;
-    if (!caller || __atomic_load_n(&reply.taken, __ATOMIC_RELAXED)) return {Error::busy, 0};
+    if (!caller || reply.taken) return {Error::busy, 0};
     if (!self.sched) return {Error::no_server, 0};
-    if (!reply.take()) return {Error::busy, 0};
+    if (reply.taken.exchange(true)) return {Error::busy, 0};
     give_back(cpu, *caller);
     self.caller = nullptr;
     caller->server = nullptr;
     caller->reply.release(&reply);
-    reply.put(*caller);
+    reply.caller.release(caller);
     return {};
 }
 

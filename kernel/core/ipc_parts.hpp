@@ -21,4 +21,11 @@ inline void leave_endpoint(Thread& thread) {
     thread.endpoint = nullptr;
 }
 
+// Whoever only waited for a notification, and is not bound to it, does so no more.
+inline void leave_note(Thread& thread) {
+    if (!thread.note || thread.bound) return;
+    thread.note->waiter = nullptr;
+    thread.note = nullptr;
+}
+
 }  // namespace twain::kernel

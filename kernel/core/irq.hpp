@@ -16,7 +16,7 @@ public:
 
     u32 intid;
     CpuId core;
-    bool unacknowledged;
+    Shared<bool> unacknowledged;
     Shared<Notification*> note;  // nullptr: the line is disabled
     u64 badge;
     Slot ref;

@@ -57,7 +57,7 @@ void expire(Cpu& cpu, Timer& timer, Ticks now) {
         case Timer::Kind::notification: {
             auto& note = static_cast<Notification&>(timer);
             const u64 badge = note.timer_badge;
-            __atomic_store_n(&note.timer_owner, 0u, __ATOMIC_RELEASE);  // any core may set it again
+            note.timer_owner.release(0);  // any core may set it again
             signal(cpu, note, badge);
             break;
         }
@@ -68,7 +68,7 @@ void expire(Cpu& cpu, Timer& timer, Ticks now) {
 }  // namespace
 
 void make_ready(Cpu& cpu, Thread& thread, bool front) {
-    if (__atomic_load_n(&thread.stopping, __ATOMIC_ACQUIRE)) [[unlikely]] {
+    if (thread.stopping.acquire()) [[unlikely]] {
         thread.state = State::stopped;
         return;
     }

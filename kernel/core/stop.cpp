@@ -52,17 +52,13 @@ void stop_here(Thread& thread) {
     if (cpu.current == &thread) {
         if (cpu.call_waits) thread.frame.pc -= 4;
         leave_current(cpu);
-        cpu.hazard |= kReschedule;
     } else if (thread.runnable()) {
         remove_ready(cpu, thread);
     }
     if (thread.vcpu) guest_abandon(thread, Status(Error::cancelled).tag());
     if (thread.state == State::receiving || thread.state == State::waiting) tell_cancelled(thread);
     if (thread.state == State::receiving) leave_endpoint(thread);
-    if (thread.note && !thread.bound) {
-        thread.note->waiter = nullptr;
-        thread.note = nullptr;
-    }
+    leave_note(thread);
     const bool calling = thread.state == State::calling;
     if (!calling) thread.endpoint = nullptr;
     thread.state = State::stopped;
@@ -80,15 +76,12 @@ void stop_here(Thread& thread) {
 // signaller may still hold it: the last step finds whatever they did, after everybody has let go of it.
 void stop(Thread& thread) {
     if (thread.state == State::stopped) return;
-    __atomic_store_n(&thread.stopping, true, __ATOMIC_RELEASE);
+    thread.stopping.release(true);
     run_on(thread.core, [&] { stop_here(thread); });
     run_on(served_on(thread), [&] { forget_caller(thread); });
     synchronize();
     run_on(served_on(thread), [&] { forget_caller(thread); });
-    run_on(thread.core, [&] {
-        stop_here(thread);
-        give_back(machine::cpu(), thread);
-    });
+    run_on(thread.core, [&] { stop_here(thread); });
     thread.stopping = false;
 }
 
@@ -142,7 +135,7 @@ void leave(Notification& note) {
 }
 
 void drain(Notification& note) {
-    if (const u32 owner = __atomic_load_n(&note.timer_owner, __ATOMIC_ACQUIRE)) {
+    if (const u32 owner = note.timer_owner.acquire()) {
         run_on(owner - 1, [&] { machine::cpu().timers.remove(note); });
     }
     leave(note);

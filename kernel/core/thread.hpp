@@ -49,10 +49,10 @@ public:
     u8 mailed;   // in a mailbox
     u8 knocked;  // somebody has knocked, or is about to
 
-    bool stopping;         // stop() is at work: nothing makes it ready
-    Shared<Reply*> reply;  // which object holds the right to answer it
-    Vcpu* vcpu;            // the guest it is running
-    u64 badge;             // of the call that it makes
+    Shared<bool> stopping;  // stop() is at work: nothing makes it ready
+    Shared<Reply*> reply;   // which object holds the right to answer it
+    Vcpu* vcpu;             // the guest it is running
+    u64 badge;              // of the call that it makes
     machine::FpuState* fpu;
     Thread* mail;   // next in a core's mailbox
     Thread* knock;  // next among the knocks at its own core: any core may do that at any time

@@ -127,7 +127,7 @@ void serve_interrupts(Cpu& cpu, Gic gic) {
         if (intid >= Irq::kFirst) {
             Irq* irq = Irq::of(intid);
             if (Notification* const note = irq ? irq->note.acquire() : nullptr) {
-                __atomic_store_n(&irq->unacknowledged, true, __ATOMIC_RELEASE);
+                irq->unacknowledged.release(true);
                 signal(cpu, *note, irq->badge);
             } else {
                 gic.deactivate(token);  // it came just before it was disabled

@@ -72,6 +72,12 @@ bool has(unsigned shift) {
     return field != 0 && field != 0xf;
 }
 
+// How long physical addresses are, as TCR_ELx and VTCR_EL2 take it.
+inline u64 physical_range() {
+    const u64 range = ID_AA64MMFR0_EL1::read() & 0xf;
+    return range > 5 ? 5 : range;  // 48 bits are enough
+}
+
 using VPIDR_EL2 = SysReg<3, 4, 0, 0, 0>;
 using VMPIDR_EL2 = SysReg<3, 4, 0, 0, 5>;
 using SCTLR_EL2 = SysReg<3, 4, 1, 0, 0>;

@@ -46,7 +46,7 @@ public:
     void run(std::atomic<unsigned>& done) {
         parallel::become(id_);
         Cpu& cpu = machine::cpu(id_);
-        if (id_) __atomic_store_n(&cpu.online, true, __ATOMIC_RELEASE);
+        if (id_) cpu.online.release(true);
         while (!parallel::finished()) {
             try {
                 parallel::take_interrupts(cpu);

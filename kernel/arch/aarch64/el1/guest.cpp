@@ -255,7 +255,7 @@ void wait_for_interrupt(Cpu& cpu) {
     thread.state = State::waiting;
     leave_current(cpu);
     machine::barrier();  // asleep before the last look: whoever posts looks the other way round
-    if (posted(page) || __atomic_load_n(&vcpu.kick, __ATOMIC_ACQUIRE)) guest_wake(cpu, thread);
+    if (posted(page) || vcpu.kick.acquire()) guest_wake(cpu, thread);
 }
 
 }  // namespace

@@ -21,11 +21,6 @@ struct alignas(kPage) Empty {
 };
 Empty empty;
 
-u64 physical_range() {
-    const u64 range = reg::ID_AA64MMFR0_EL1::read() & 0xf;
-    return range > 5 ? 5 : range;  // 48 bits are enough
-}
-
 }  // namespace
 
 void flush_kernel_translations() {
@@ -47,7 +42,7 @@ void enable_kernel_regime(u64 root, u64 vectors) {
     reg::MAIR_EL1::write(0xff | 0x04 << 8);  // normal write-back; Device-nGnRE
     // Both halves 48 bits, 4K, inner shareable write-back walks; ASIDs of TTBR1; the tag byte of EL0's addresses ignored.
     constexpr u64 kWalks = 3 << 12 | 1 << 10 | 1 << 8 | 16;
-    reg::TCR_EL1::write(u64{1} << 37 | physical_range() << 32 | u64{2} << 30 | kWalks << 16 | 1 << 22 | kWalks);
+    reg::TCR_EL1::write(u64{1} << 37 | reg::physical_range() << 32 | u64{2} << 30 | kWalks << 16 | 1 << 22 | kWalks);
     reg::TTBR0_EL1::write(root);
     reg::TTBR1_EL1::write(root);
     reg::VBAR_EL1::write(vectors);

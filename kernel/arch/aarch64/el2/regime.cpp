@@ -23,11 +23,6 @@ using HFGITR_EL2 = SysReg<3, 4, 1, 1, 6>;
 using HDFGRTR_EL2 = SysReg<3, 4, 3, 1, 4>;
 using HDFGWTR_EL2 = SysReg<3, 4, 3, 1, 5>;
 
-u64 physical_range() {
-    const u64 range = reg::ID_AA64MMFR0_EL1::read() & 0xf;
-    return range > 5 ? 5 : range;  // 48 bits are enough
-}
-
 }  // namespace
 
 void flush_kernel_translations() {
@@ -44,7 +39,7 @@ void flush_kernel_page(u64 at) {
 }
 
 void enable_kernel_regime(u64 root, u64 vectors) {
-    const u64 range = physical_range();
+    const u64 range = reg::physical_range();
     reg::HCR_EL2::write(kHcrHost);
     // Normal write-back; Device-nGnRE.
     MAIR_EL2::write(0xff | 0x04 << 8);
