@@ -27,6 +27,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -303,7 +304,9 @@ def write_reports(outcomes, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Plants small faults and checks that tests find them.")
+    parser = argparse.ArgumentParser(
+        description="Plants small faults and checks that tests find them.", formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  tests/mutants/run.py --sample 10\n  tests/mutants/run.py --list | grep budget")
     parser.add_argument("--sample", type=int, metavar="N", help="only N of them, chosen at random")
     parser.add_argument("--seed", metavar="S", help="of that choice; default: the commit")
     parser.add_argument("--only", action="append", metavar="ID", help="only this one; may be repeated")
@@ -313,6 +316,7 @@ def main():
     options = parser.parse_args()
     mutants = load()
     if options.list:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader may have seen enough
         for mutant in mutants:
             print(f"{mutant.id:32} {mutant.test:24} {mutant.why}")
         return 0
