@@ -36,8 +36,7 @@ public:
     void text(const char* name, std::string_view value) {  // the property ends with a zero byte
         void* at = nullptr;
         keep(error_ == 0 ? fdt_property_placeholder(tree_, name, static_cast<int>(value.size() + 1), &at) : 0);
-        if (error_ == 0) {
-            char* to = static_cast<char*>(at);
+        if (char* to = static_cast<char*>(at)) {
             for (const char c : value) {
                 *to++ = c;
             }
