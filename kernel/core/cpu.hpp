@@ -46,6 +46,7 @@ struct Cpu {
     Shared<Request*> request;  // from the holder of the structure lock
     u64 mpidr;
     Shared<bool> online;
+    bool timer_routed;     // PPI 27, a guest's virtual timer, is enabled
     Shared<bool> passing;  // another core waits until this one is between two uses of what it has read: pass_all_cores
     bool halting;          // with it: this core is to stop for good, as another has panicked
     bool call_waits;       // the current thread's system call waits for the structure lock: nothing of it has happened

@@ -105,10 +105,8 @@ void guest_refuse(Cpu& cpu, Thread& thread) {
     abi::VcpuPage& page = *thread.vcpu->page;
     thread.vcpu->kick = 0;
     page.exit_reason = static_cast<u32>(abi::Exit::kicked);
-    if (page.left)
-        page.away = 0;
-    else
-        page.left = machine::counter();
+    if (page.left) page.away = 0;
+    if (!page.left) page.left = machine::counter();
     guest_finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
     machine::enter_thread(cpu, thread);
 }

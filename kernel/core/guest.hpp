@@ -26,7 +26,6 @@ public:
     bool sleeping;      // in WFI
     Shared<bool> held;  // nobody may begin to run it: see Hold in guest.cpp
     bool timer_active;  // PPI 27 is active at the redistributor on its behalf
-    bool timer_routed;  // PPI 27 is enabled for it
     VirqPlan virqs;
     u64 lists[VirqPlan::kMaxLists];  // list registers while not live
     u64 vmcr;

@@ -145,7 +145,6 @@ void arm(Cpu& cpu, Timer& timer, Ticks deadline) {
 void disarm(Cpu& cpu, Timer& timer) { cpu.timers.remove(timer); }
 
 void change_time(Cpu& cpu, Sched& next) {
-    if (change_slice(cpu, next)) return;
     charge(cpu, machine::now());
     cpu.sched = &next;
     program_timer(cpu);

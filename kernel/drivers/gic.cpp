@@ -51,7 +51,7 @@ void init_core(CpuId core) {
         own.write(kClearPending, ~0u);
         own.write(kGroup, gic.kGroups);
         for (u32 i = 0; i < 32; i += 4) own.write(kPriority + i, kPriorities);
-        own.write(kSetEnable, 1u << kIpi | 1u << setup.maintenance | 1u << setup.timer | 1u << setup.guest_timer);
+        own.write(kSetEnable, 1u << kIpi | 1u << setup.maintenance | 1u << setup.timer);
         gic.enable_core();
         if constexpr (Regime::kExceptionLevel == 2) {
             setup.lists = gic.list_count();

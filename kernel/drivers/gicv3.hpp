@@ -63,8 +63,8 @@ private:
     // ICH_LR<n>_EL2 by number.
     template <typename Use>
     static void with_list(unsigned n, Use use) {
+        if (n == 0) return use(reg::ICH_LR_EL2<0>{});  // nearly always
         switch (n) {
-            case 0: use(reg::ICH_LR_EL2<0>{}); break;
             case 1: use(reg::ICH_LR_EL2<1>{}); break;
             case 2: use(reg::ICH_LR_EL2<2>{}); break;
             case 3: use(reg::ICH_LR_EL2<3>{}); break;

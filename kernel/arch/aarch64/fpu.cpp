@@ -50,9 +50,7 @@ bool fpu_take(Cpu& cpu) {
     return true;
 }
 
-void fpu_offer(Cpu& cpu, const FpuState* next) {
-    if (cpu.fpu_on && cpu.fpu_owner != next) set_trap(cpu, true);
-}
+void fpu_hide(Cpu& cpu) { set_trap(cpu, true); }
 
 void fpu_flush(Cpu& cpu, FpuState* state) {
     if (cpu.fpu_owner != state) return;

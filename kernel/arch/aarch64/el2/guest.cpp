@@ -11,6 +11,7 @@
 #include "kernel/arch/aarch64/boot.hpp"
 #include "kernel/arch/aarch64/fpu.hpp"
 #include "kernel/core/destroy.hpp"
+#include "kernel/core/switch_to.hpp"
 #include "kernel/drivers/gic_lists.hpp"
 #include "regime.hpp"
 #include "switch.hpp"
@@ -34,61 +35,67 @@ bool timer_enabled(const VcpuPage& page) { return page.vtimer & 0x100; }
 
 // ---- EL1 registers
 
-// Those that stay in the core: `use` gets each with its place in the page.
+constexpr auto kSave = [](auto first, u64& one, auto second, u64& other) {
+    const u64 values[] = {first.read(), second.read()};
+    one = values[0];
+    other = values[1];
+};
+constexpr auto kLoad = [](auto first, u64 one, auto second, u64 other) {
+    first.write(one);
+    second.write(other);
+};
+
+// Those that stay in the core: `use` gets each with its place in the page, two at a time, which lie side by side if possible.
 template <typename State, typename Use>
 void each_el1(State& state, Use use) {
-    use(reg::SP_EL1{}, state.sp_el1);
-    use(reg::ELR_EL1{}, state.elr_el1);
-    use(reg::SPSR_EL1{}, state.spsr_el1);
-    use(reg::TTBR0_EL1{}, state.ttbr0_el1);
-    use(reg::TTBR1_EL1{}, state.ttbr1_el1);
-    use(reg::TCR_EL1{}, state.tcr_el1);
-    use(reg::MAIR_EL1{}, state.mair_el1);
-    use(reg::AMAIR_EL1{}, state.amair_el1);
-    use(reg::VBAR_EL1{}, state.vbar_el1);
-    use(reg::CONTEXTIDR_EL1{}, state.contextidr_el1);
-    use(reg::TPIDR_EL1{}, state.tpidr_el1);
-    use(reg::ESR_EL1{}, state.esr_el1);
-    use(reg::FAR_EL1{}, state.far_el1);
-    use(reg::AFSR0_EL1{}, state.afsr0_el1);
-    use(reg::AFSR1_EL1{}, state.afsr1_el1);
-    use(reg::PAR_EL1{}, state.par_el1);
-    use(reg::CSSELR_EL1{}, state.csselr_el1);
+    use(reg::SP_EL1{}, state.sp_el1, reg::ELR_EL1{}, state.elr_el1);
+    use(reg::SPSR_EL1{}, state.spsr_el1, reg::CONTEXTIDR_EL1{}, state.contextidr_el1);
+    use(reg::TTBR0_EL1{}, state.ttbr0_el1, reg::TTBR1_EL1{}, state.ttbr1_el1);
+    use(reg::TCR_EL1{}, state.tcr_el1, reg::MAIR_EL1{}, state.mair_el1);
+    use(reg::AMAIR_EL1{}, state.amair_el1, reg::VBAR_EL1{}, state.vbar_el1);
+    use(reg::TPIDR_EL1{}, state.tpidr_el1, reg::ESR_EL1{}, state.esr_el1);
+    use(reg::FAR_EL1{}, state.far_el1, reg::AFSR0_EL1{}, state.afsr0_el1);
+    use(reg::AFSR1_EL1{}, state.afsr1_el1, reg::PAR_EL1{}, state.par_el1);
 }
 
-void save_el1(El1State& to) {
-    each_el1(to, [](auto reg, u64& word) { word = reg.read(); });
-    to.actlr_el1 = reg::ACTLR_EL1::read();
+[[gnu::noinline]] void save_el1(El1State& to) {  // by itself the offsets are small enough for pairs
+    each_el1(to, kSave);
+    kSave(reg::CSSELR_EL1{}, to.csselr_el1, reg::ACTLR_EL1{}, to.actlr_el1);
 }
 
 void load_el1(const El1State& from) {
-    each_el1(from, [](auto reg, const u64& word) { reg.write(word); });
+    each_el1(from, kLoad);
+    reg::CSSELR_EL1::write(from.csselr_el1);
 }
 
 // Those that would act on a process.
 template <typename State, typename Use>
-void each_exchanged(State& state, Use use) {
-    use(reg::SCTLR_EL1{}, state.sctlr_el1, kSctlrEl1Host);
-    use(reg::CPACR_EL1{}, state.cpacr_el1, kCpacrHost);
-    use(reg::CNTKCTL_EL1{}, state.cntkctl_el1, kCntkctlHost);
-    use(reg::TPIDRRO_EL0{}, state.tpidrro_el0, u64{0});
+void each_acting(State& state, Use use) {
+    use(reg::SCTLR_EL1{}, state.sctlr_el1, reg::CPACR_EL1{}, state.cpacr_el1);
+    use(reg::TPIDR_EL0{}, state.tpidr_el0, reg::TPIDRRO_EL0{}, state.tpidrro_el0);
 }
 
-void guest_registers_out(El1State& to) {
-    each_exchanged(to, [](auto reg, u64& word, u64 host) {
-        word = reg.read();
-        reg.write(host);
-    });
-    to.tpidr_el0 = reg::TPIDR_EL0::read();
-    reg::MDSCR_EL1::write(0);
-    reg::CNTHCTL_EL2::write(kCnthctlHost);
+void save_acting(El1State& to) {
+    each_acting(to, kSave);
+    to.cntkctl_el1 = reg::CNTKCTL_EL1::read();
 }
 
-void guest_registers_in(const El1State& from) {
-    each_exchanged(from, [](auto reg, const u64& word, u64) { reg.write(word); });
-    reg::TPIDR_EL0::write(from.tpidr_el0);
+void load_acting(const El1State& from) {
+    each_acting(from, kLoad);
+    reg::CNTKCTL_EL1::write(from.cntkctl_el1);
     reg::MDSCR_EL1::write(from.mdscr_el1 & (abi::kMdscrStep | abi::kMdscrKernel));
     reg::CNTHCTL_EL2::write(kCnthctlGuest);
+}
+
+void act_on_process(const Thread& thread) {
+    reg::SCTLR_EL1::write(kSctlrEl1Host);
+    reg::CPACR_EL1::write(kCpacrHost);
+    reg::CNTKCTL_EL1::write(kCntkctlHost);
+    reg::TPIDRRO_EL0::write(0);
+    reg::MDSCR_EL1::write(0);
+    reg::CNTHCTL_EL2::write(kCnthctlHost);
+    reg::HCR_EL2::write(kHcrHost);
+    reg::TPIDR_EL0::write(thread.thread_pointer);
 }
 
 // ---- loading and unloading
@@ -135,7 +142,7 @@ void guest_unload(Cpu& cpu) {
     // The physical interrupt's active state is this vCPU's, not the core's.
     vcpu.timer_active = vcpu.virqs.timer_in_flight();
     if (vcpu.timer_active) gic::set_private_active(guest_timer_intid(), false);
-    fpu_flush(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
+    if (cpu.fpu_owner == &page.fpcr) fpu_flush(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
     cpu.loaded = nullptr;
     vcpu.live = Vcpu::kNowhere;
     if (vcpu.sleeping && vcpu.runner) {
@@ -162,8 +169,6 @@ void load(Cpu& cpu, Vcpu& vcpu) {
     const u64 own = page.vpidr;
     reg::VPIDR_EL2::write(own ? own : reg::MIDR_EL1::read());
     reg::VMPIDR_EL2::write(u64{1} << 31 | vcpu.affinity);
-    gic::enable_private(guest_timer_intid(), timer_enabled(page));
-    vcpu.timer_routed = timer_enabled(page);
     cpu.loaded = &vcpu;
     vcpu.live = cpu.id;
 }
@@ -234,9 +239,8 @@ bool interrupts_changed(const Vcpu& vcpu) {
 
 // The core goes from guest to process. PC, PSTATE and general registers are in the page already.
 void to_host(Cpu& cpu, Thread& thread, VcpuPage& page) {
-    guest_registers_out(page.el1);
-    reg::HCR_EL2::write(kHcrHost);
-    reg::TPIDR_EL0::write(thread.thread_pointer);
+    save_acting(page.el1);
+    act_on_process(thread);
     cpu.guest_mode = 0;
     cpu.frame = &thread.frame;
 }
@@ -282,14 +286,10 @@ void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
 }
 
 // The guest waits for an interrupt.
-void wait_for_interrupt(Cpu& cpu) {
-    Thread& thread = *cpu.current;
+[[gnu::noinline]] void wait_for_interrupt(Cpu& cpu, Thread& thread, VcpuPage& page) {
     Vcpu& vcpu = *thread.vcpu;
-    VcpuPage& page = *vcpu.page;
     page.pc += 4;
     page.pstate &= ~abi::kPstateStep;  // this was the step
-    Regime::Elr::write(page.pc);
-    Regime::Spsr::write(Regime::Spsr::read() & ~abi::kPstateStep);
     ++page.exits_wfi;
     HardwareLists hardware;
     if (vcpu.virqs.any_listed()) {
@@ -298,14 +298,23 @@ void wait_for_interrupt(Cpu& cpu) {
     }
     const u64 control = reg::CNTV_CTL_EL0::read();
     const bool fires =
-        vcpu.timer_routed && (control & (kTimerEnable | kTimerMask | kTimerStatus)) == (kTimerEnable | kTimerStatus);
-    if (vcpu.kick || interrupts_changed(vcpu) || vcpu.virqs.wakes(hardware) || (fires && !vcpu.virqs.timer_in_flight()))
-        return;
+        cpu.timer_routed && (control & (kTimerEnable | kTimerMask | kTimerStatus)) == (kTimerEnable | kTimerStatus);
     vcpu.sleeping = true;
     thread.state = State::waiting;
-    leave_current(cpu);
-    machine::barrier();  // asleep before the last look: whoever posts looks the other way round
-    if (interrupts_changed(vcpu) || vcpu.kick) guest_wake(cpu, thread);
+    machine::barrier();  // asleep before it looks: whoever posts looks the other way round
+    if (!vcpu.kick && !interrupts_changed(vcpu) && !vcpu.virqs.wakes(hardware) &&
+        !(fires && !vcpu.virqs.timer_in_flight())) {
+        if (cpu.hazard || !cpu.ready_levels) return leave_current(cpu);
+        Thread& next = take_first(cpu);
+        save_acting(page.el1);
+        if (!next.vcpu) act_on_process(thread);
+        cpu.guest_mode = 0;
+        return give_processor(cpu, next);
+    }
+    vcpu.sleeping = false;
+    thread.state = State::guest;
+    Regime::Elr::write(page.pc);
+    Regime::Spsr::write(Regime::Spsr::read() & ~abi::kPstateStep);
 }
 
 }  // namespace
@@ -315,16 +324,17 @@ void guest_enter(Cpu& cpu, Thread& thread) {
     VcpuPage& page = *vcpu.page;
     if (vcpu.kick) [[unlikely]] {
         show_interrupts(cpu, vcpu);
+        act_on_process(thread);
         return guest_refuse(cpu, thread);
     }
     if (cpu.loaded != &vcpu) load(cpu, vcpu);
     if (__atomic_load_n(&page.loaded, __ATOMIC_ACQUIRE)) take_changes(cpu, page);
-    if (timer_enabled(page) != vcpu.timer_routed) [[unlikely]] {
-        vcpu.timer_routed = !vcpu.timer_routed;
-        gic::enable_private(guest_timer_intid(), vcpu.timer_routed);
+    if (timer_enabled(page) != cpu.timer_routed) [[unlikely]] {
+        cpu.timer_routed = !cpu.timer_routed;
+        gic::enable_private(guest_timer_intid(), cpu.timer_routed);
     }
     if (interrupts_changed(vcpu)) plan_interrupts(vcpu);
-    guest_registers_in(page.el1);
+    load_acting(page.el1);
     reg::HCR_EL2::write(kHcrGuest);
     machine::activate(cpu, *vcpu.space);
     fpu_offer(cpu, reinterpret_cast<FpuState*>(&page.fpcr));
@@ -343,11 +353,12 @@ void guest_leave(Cpu& cpu) { to_host(cpu, *cpu.current, *cpu.current->vcpu->page
 
 void guest_trap(Cpu& cpu, u64 syndrome) {
     const Ticks left = machine::counter();
-    VcpuPage& page = *cpu.current->vcpu->page;
+    Thread& thread = *cpu.current;
+    VcpuPage& page = *thread.vcpu->page;
     ++page.exits;
     const u64 ec = syndrome >> 26 & 0x3f;
     if (ec == 0x01 && !(syndrome & 1)) {  // WFI
-        wait_for_interrupt(cpu);
+        wait_for_interrupt(cpu, thread, page);
         return;
     }
     page.esr = syndrome;
@@ -361,7 +372,8 @@ void guest_trap(Cpu& cpu, u64 syndrome) {
 
 void guest_timer_interrupt(Cpu& cpu) {
     Vcpu* vcpu = cpu.loaded;
-    if (!vcpu || !vcpu->timer_routed) {
+    if (!vcpu || !cpu.timer_routed) {
+        cpu.timer_routed = false;
         if (!vcpu) reg::CNTV_CTL_EL0::write(0);
         gic::enable_private(guest_timer_intid(), false);
         gic::deactivate(guest_timer_intid());
