@@ -348,4 +348,22 @@ TEST_CASE("a notification that goes leaves its thread asleep in the guest") {
     w.check();
 }
 
+TEST_CASE("a vCPU that may not be entered: if its guest ran, it has left now; else nothing was done for it meanwhile") {
+    for (const bool entered : {false, true}) {
+        Guests w;
+        w.call(*w.here, Sys::vcpu_run, {kVcpu});
+        Vcpu& vcpu = w.object<Vcpu>(kVcpu);
+        vcpu.kick = 1;
+        vcpu.page->left = entered ? 1 : 0;
+        vcpu.page->away = 99;
+        fake::on(0, [&] { guest_refuse(w.cpu(), *w.here); });
+        REQUIRE(vcpu.page->exit_reason == kKicked);
+        REQUIRE(vcpu.page->left != 0);
+        REQUIRE((vcpu.page->left == fake::state().clock) == !entered);
+        REQUIRE((vcpu.page->away == 0) == entered);
+        REQUIRE(vcpu.kick == 0);
+        REQUIRE_FALSE(w.here->vcpu);
+    }
+}
+
 }  // namespace twain::kernel::test

@@ -495,4 +495,25 @@ TEST_CASE("an endpoint that goes takes along the calls that are on their way to 
     w.check();
 }
 
+TEST_CASE("mail whose sender has not finished putting it there is waited for, and in order") {
+    World w(2);
+    w.endpoint(kE, 1);
+    Thread& server = w.thread(1);
+    Thread& first = w.thread(0);
+    Thread& second = w.thread(0);
+    w.settle();
+    w.call(first, Sys::call, {kE, 1});
+    w.call(second, Sys::call, {kE, 2});
+    REQUIRE(first.mail == &second);
+    first.mail = nullptr;  // core 0 has made the second one the last, and not yet linked it
+    fake::state().while_waiting = [&] { first.mail = &second; };
+    w.settle();
+    REQUIRE(w.cpu(1).mailbox.first == nullptr);
+    for (const u64 label : {1, 2}) {
+        w.call(server, Sys::reply_wait, {kE});
+        REQUIRE(w.answer(server).x[1] == label);
+    }
+    w.check();
+}
+
 }  // namespace twain::kernel::test

@@ -434,4 +434,37 @@ TEST_CASE("a signal for a thread whose budget is used up makes it go on in the b
     w.check();
 }
 
+TEST_CASE("whose server waits is taken to it by a fault at once, and back by the answer, all on its own time") {
+    for (const bool armed : {false, true}) {
+        World w;
+        w.endpoint(40);
+        Thread& server = w.thread(0, 5);
+        Thread& client = w.thread(0, 9);
+        const u64 slot = w.next_slot - 2;
+        REQUIRE(w.invoke(slot, abi::thread::stop).ok());
+        REQUIRE(w.invoke(slot, abi::thread::configure, 0, 0, 40).ok());
+        REQUIRE(w.invoke(slot, abi::thread::start, 0x1234, 0x5678).ok());
+        if (armed) {
+            w.call(server, Sys::wait, {40, fake::state().clock + 100'000});
+        } else {
+            w.call(server, Sys::reply_wait, {40});
+        }
+        park_root(w);
+        REQUIRE(w.cpu().current == &client);
+        REQUIRE(w.cpu().hazard == 0);
+        fake::on(0, [&] { fault(w.cpu(), abi::FaultKind::data, 0x111, 0x222); });
+        w.go_on(0);
+        REQUIRE(w.cpu().current == &server);
+        REQUIRE(server.active == client.sched);
+        REQUIRE_FALSE(server.armed());
+        REQUIRE(w.answer(server).x[1] == static_cast<u64>(abi::FaultKind::data));
+        REQUIRE(w.answer(server).x[4] == 0x1234);
+        w.check();
+        w.call(server, Sys::reply_wait, {40, 0});
+        REQUIRE(w.cpu().current == &client);
+        REQUIRE(client.frame.pc == 0x1234);
+        w.check();
+    }
+}
+
 }  // namespace twain::kernel::test
