@@ -23,7 +23,7 @@ public:
     T& object() const {
         return cap.object<T>();
     }
-    Status need(u8 rights) const { return (cap.rights() & rights) == rights ? Status{} : Status{Error::rights, 0}; }
+    Status need(u8 rights) const { return cap.need(rights); }
 
     // A slot of the invoker's capability space that argument n names and that holds `type` with `rights`.
     Result<Slot*> slot_arg(unsigned n, abi::Type type, u8 rights) const {

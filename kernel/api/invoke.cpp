@@ -65,26 +65,21 @@ bool light(Cpu& cpu, Thread& self, Capability cap, u32 method, Status& status) {
             return true;
         case Type::irq: {
             if (method != abi::irq::ack) return false;
-            if (!(cap.rights() & rights::irq_ack)) {
-                status = {Error::rights, 0};
-                return true;
-            }
             auto& irq = cap.object<Irq>();
-            if (irq.unacknowledged.exchange(false)) machine::deactivate_irq(irq.intid);
-            status = {};
+            status = cap.need(rights::irq_ack);
+            if (status.ok() && irq.unacknowledged.exchange(false)) machine::deactivate_irq(irq.intid);
             return true;
         }
         case Type::vcpu:
             if (method >= abi::vcpu::fill && method <= abi::vcpu::drop) {
                 if (!guest_stocked(cap.object<Vcpu>())) return false;
-                status = cap.rights() & rights::vcpu_configure
-                             ? guest_translate(cap.object<Vcpu>(), method, self.frame.x)
-                             : Status{Error::rights, 0};
+                status = cap.need(rights::vcpu_configure);
+                if (status.ok()) status = guest_translate(cap.object<Vcpu>(), method, self.frame.x);
                 return true;
             }
             if (method != abi::vcpu::kick) return false;
-            status = cap.rights() & rights::vcpu_kick ? guest_kick(cpu, cap.object<Vcpu>(), self.frame.x[2])
-                                                      : Status{Error::rights, 0};
+            status = cap.need(rights::vcpu_kick);
+            if (status.ok()) status = guest_kick(cpu, cap.object<Vcpu>(), self.frame.x[2]);
             return true;
         default: return false;
     }

@@ -305,7 +305,10 @@ Status invoke_vcpu(Invocation& call, u32 method) {
     if (const Status status = derive(*memory.value(), vcpu.refs[Vcpu::ref_page], rights::all, 0); !status.ok())
         return status;
     vcpu.shares = inside(offset, 2 * kPage, range.bytes());
-    guest_bind_page(vcpu, range.base() + offset);
+    auto* const page = static_cast<abi::VcpuPage*>(machine::to_virt(range.base() + offset));
+    page->version = abi::kVersion;
+    guest_bind_page(*page);
+    vcpu.page = page;
     return {};
 }
 

@@ -77,7 +77,7 @@ void guest_refuse(Cpu& cpu, Thread& thread);
 // Methods; structure lock.
 Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason);
 [[gnu::cold]] Status guest_sync(Vcpu& vcpu, u64 groups);
-void guest_bind_page(Vcpu& vcpu, Phys page);
+void guest_bind_page(abi::VcpuPage& page);  // says in it what the VMM has to know of the machine
 // Kernel memory for a guest's translations is taken in advance: is there enough for another call? If not, under the
 // structure lock, take some; false: interrupted.
 bool guest_stocked(const Vcpu& vcpu);

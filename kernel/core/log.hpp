@@ -24,9 +24,7 @@ LogPart log_read(u64 position, char* to, u64 bytes);
 class LogArgument {
 public:
     LogArgument(const char* text) : text_(text) {}
-    LogArgument(u64 number) : number_(number) {}
-    LogArgument(u32 number) : number_(number) {}
-    LogArgument(int number) : number_(static_cast<u64>(number)) {}
+    LogArgument(std::integral auto number) : number_(static_cast<u64>(number)) {}
     void print() const;
 
 private:

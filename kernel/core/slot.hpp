@@ -38,6 +38,7 @@ struct Capability {
     Status lacks(Type wanted) const {
         return {!head ? Error::bad_slot : type() == wanted ? Error::rights : Error::bad_type, 0};
     }
+    Status need(u8 wanted) const { return (rights() & wanted) == wanted ? Status{} : Status{Error::rights, 0}; }
     template <typename T>
     T& object() const {
         return *reinterpret_cast<T*>((head & kAddressMask) | machine::kPointerUpper);

@@ -31,10 +31,7 @@ void guest_unload(Cpu& cpu) {
     cpu.loaded = nullptr;
 }
 
-void guest_bind_page(Vcpu& vcpu, Phys at) {
-    vcpu.page = static_cast<abi::VcpuPage*>(machine::to_virt(at));
-    vcpu.page->version = abi::kVersion;
-}
+void guest_bind_page(abi::VcpuPage&) {}
 
 bool guest_stocked(const Vcpu&) { return true; }
 bool guest_stock(Vcpu&) { return true; }

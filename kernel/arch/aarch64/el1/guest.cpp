@@ -337,14 +337,11 @@ void guest_refresh(Cpu& cpu) {
     }
 }
 
-void guest_bind_page(Vcpu& vcpu, Phys at) {
-    auto* page = static_cast<VcpuPage*>(machine::to_virt(at));
-    page->version = abi::kVersion;
-    page->gic = 0;
-    page->shadow.level = Regime::kExceptionLevel;
-    page->shadow.midr = reg::MIDR_EL1::read();
-    page->shadow.boot = machine::boot_flags();
-    vcpu.page = page;
+void guest_bind_page(VcpuPage& page) {
+    page.gic = 0;
+    page.shadow.level = Regime::kExceptionLevel;
+    page.shadow.midr = reg::MIDR_EL1::read();
+    page.shadow.boot = machine::boot_flags();
 }
 
 bool guest_stocked(const Vcpu& vcpu) {

@@ -420,12 +420,7 @@ void guest_refresh(Cpu& cpu) {
     }
 }
 
-void guest_bind_page(Vcpu& vcpu, Phys at) {
-    auto* page = static_cast<VcpuPage*>(machine::to_virt(at));
-    page->version = abi::kVersion;
-    page->gic = gic::setup.version;
-    vcpu.page = page;
-}
+void guest_bind_page(VcpuPage& page) { page.gic = gic::setup.version; }
 
 bool guest_stocked(const Vcpu&) { return true; }
 bool guest_stock(Vcpu&) { return true; }
