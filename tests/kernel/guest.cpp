@@ -130,9 +130,17 @@ void timer() {
     page.x[1] = sys::ticks_per_second() / 100;
     page.x[21] = 0;
     page.pstate = 0x3c5;
+    // A process of lower priority has the core meanwhile, as if there were no guests.
+    Worker below(scratch,
+                 [](Worker& self) {
+                     for (; !self.word[1]; ++self.word[0]) sys::yield();
+                 },
+                 {.priority = 10});
+    need(below.start());
     need(worker.start());
     pause();
-    check("vcpu_run/sleeps_in_wfi", !worker.done());
+    check("vcpu_run/sleeps_in_wfi", !worker.done() && below.word[0] != 0);
+    below.word[1] = 1;
     check("vcpu_run/busy_while_it_sleeps", guest.vcpu.run().error() == Error::busy);
     check("vcpu_run/two_guests", other.hvc(7));
     check("vcpu_run/timer_of_unloaded_vcpu", wait_for([&] { return worker.done(); }) && page.x[21] == 27);
