@@ -37,7 +37,7 @@ struct Inbox {
     void take(Cpu& cpu, Wanted wanted, Use use) const {
         const Thread* const last = __atomic_load_n(&(cpu.*ends).last, __ATOMIC_ACQUIRE);
         for (Thread* each = nullptr; each != last;) {
-            each = pop(cpu);
+            while (!(each = pop(cpu))) machine::relax();  // who found the queue empty is about to say who is first
             if (wanted(*each)) {
                 __atomic_store_n(&(each->*inside), u8{0}, __ATOMIC_RELEASE);
                 use(*each);

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <functional>
+#include <utility>
 
+#include "kernel/core/inbox.hpp"
 #include "kernel/core/log.hpp"
 #include "world.hpp"
 
@@ -400,6 +402,31 @@ TEST_CASE("calls from other cores are delivered in the order in which they were 
         REQUIRE(w.answer(server).x[1] == i);
     }
     w.check();
+}
+
+TEST_CASE("a thread is taken out of a mailbox while another core is putting it in") {
+    for (const unsigned before : {0, 1}) {
+        World w(2);
+        w.endpoint(kE, 1);
+        Thread& other = w.thread(0);
+        Thread& client = w.thread(0);
+        const u64 slot = w.next_slot - 2;
+        w.settle();
+        if (before) w.call(other, Sys::call, {kE});
+        w.call(client, Sys::call, {kE});
+        // It is the last, but nobody has been told that it comes next.
+        Thread*& link = before ? other.mail : w.cpu(1).mailbox.first;
+        Thread* const coming = std::exchange(link, nullptr);
+        REQUIRE(coming == &client);
+        fake::state().while_waiting = [&] { link = coming; };
+        fake::on(1, [&] { kMail.remove(w.cpu(1), client); });
+        REQUIRE(client.mailed == 0);
+        REQUIRE(w.cpu(1).mailbox.first == (before ? &other : nullptr));
+        REQUIRE(w.cpu(1).mailbox.last == w.cpu(1).mailbox.first);
+        REQUIRE(w.invoke(slot, abi::thread::stop).ok());
+        w.settle();
+        w.check();
+    }
 }
 
 TEST_CASE("a passive server refuses calls from other cores, a few at once") {
