@@ -55,7 +55,7 @@ TABLE = {
     "reply_wait": Entry("bad_slot bad_type rights no_server cancelled", "label_only bound_notification passes_capability "
                         "other_space thread_pointer signal_meanwhile"),
     "wait": Entry("bad_slot bad_type rights busy no_server timeout cancelled",
-                  "sleeps takes_all_bits not_before_the_deadline past_deadline bits_before_deadline timers_in_order free_again"),
+                  "sleeps takes_all_bits bound_finds_bits not_before_the_deadline past_deadline bits_before_deadline timers_in_order free_again"),
     "signal": Entry("bad_slot bad_type rights", "passive_server_sleeps bits_gather wakes unbadged_is_one remote from_all_cores"),
     "vcpu_run": Entry(
         "bad_slot bad_type rights busy cancelled bad_arg",

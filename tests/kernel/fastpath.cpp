@@ -107,7 +107,7 @@ void signal_while_serving() {
           wait_for([&] { return server.done(); }) && server.word[0] == 0x40 && server.word[1] == 1);
 }
 
-// The answer to a fault touches no register of the thread that faulted.
+// The answer to a fault touches no register of the thread that faulted, and does not let it go on unless its label is 0.
 void fault_answered_at_once() {
     static constexpr u64 kNowhere = 0x20'0000'0000;
     Scratch scratch;
@@ -118,6 +118,7 @@ void fault_answered_at_once() {
                      (void)faults.wait();
                      (void)kSpace.map(sys::Memory{self.slots[1]}, 0, kNowhere, kPage, kRead, self.slots[2]);
                      (void)faults.reply_wait(sys::message(0, 64, 64, 64, 64, 64, 64));
+                     (void)faults.reply_wait(sys::message(1));
                  },
                  {.priority = 63});
     pager.slots[0] = endpoint.slot;
@@ -134,12 +135,14 @@ void fault_answered_at_once() {
                           : "r"(kNowhere)
                           : "x2", "x3", "x4", "x5", "x6", "x7", "x9", "memory");
                       self.word[0] = all;
+                      (void)*reinterpret_cast<const volatile u64*>(kNowhere + kPage);
                   },
                   {.fault = endpoint.slot});
     need(pager.start());
     pause();
     need(worker.start());
-    check("fault/keeps_registers", wait_for([&] { return worker.done(); }) && worker.word[0] == 63);
+    check("fault/keeps_registers", wait_for([&] { return worker.word[0] != 0; }) && worker.word[0] == 63);
+    check("fault/reply_stops", wait_for([&] { return worker.state() == abi::ThreadState::faulted; }) && !pager.done());
     need(pager.thread.stop());
 }
 

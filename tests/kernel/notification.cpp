@@ -34,6 +34,18 @@ void bits() {
     expect("notification.method/bad_method", Error::bad_method, status(note.slot, kNoMethod));
 }
 
+// Bits are there, but for another.
+void bits_of_another() {
+    Scratch scratch;
+    const sys::Notification note = scratch.notification();
+    Worker bound(scratch, sleep, {.note = note.slot});
+    bound.slots[0] = note.slot;
+    need(note.signal());
+    expect("wait/busy", Error::busy, note.wait(abi::kPoll).status());
+    need(bound.start());
+    check("wait/bound_finds_bits", wait_for([&] { return bound.done(); }) && bound.word[0] == 0 && bound.word[1] == 1);
+}
+
 void waiters() {
     Scratch scratch;
     const sys::Notification note = scratch.notification();
@@ -163,6 +175,7 @@ void other_core() {
 
 void test_notification() {
     bits();
+    bits_of_another();
     waiters();
     timers();
     timers_in_order();
