@@ -140,7 +140,8 @@ TABLE = {
     "tags.guest": Entry("", "many one_after_the_other"),
     "fault": Entry("", "kind badge syndrome address thread_id pc_sp is_a_call deferred_reply reply_goes_on reply_stops no_handler "
                        "queued handler_gone keeps_registers", unit=("faults are calls; the answer decides",)),
-    "vcpu.posted": Entry("", "delivered retired priority many all_urgencies more_than_entries notify notify_no_more sender no_such_interrupt "
+    "vcpu.posted": Entry("", "delivered retired priority many all_urgencies more_than_entries notify notify_no_more "
+                              "sender ends_unloaded no_such_interrupt "
                              "picture core_sleeps",
                          unit=("no posted interrupt is lost, doubled or reordered against priority",
                                "however many wait, the most urgent are in the registers, each of which was touched at most twice")),

@@ -103,11 +103,12 @@ void sys_vcpu_run(Cpu& cpu) {
 
 void guest_refuse(Cpu& cpu, Thread& thread) {
     abi::VcpuPage& page = *thread.vcpu->page;
+    const auto reason = static_cast<u32>(thread.vcpu->kick ? abi::Exit::kicked : abi::Exit::eoi);
     thread.vcpu->kick = 0;
-    page.exit_reason = static_cast<u32>(abi::Exit::kicked);
+    page.exit_reason = reason;
     if (page.left) page.away = 0;
     if (!page.left) page.left = machine::counter();
-    guest_finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
+    guest_finish(cpu, thread, reason);
     machine::enter_thread(cpu, thread);
 }
 

@@ -71,7 +71,7 @@ inline void guest_finish(Cpu& cpu, Thread& thread, u64 tag) {
     cpu.frame = &thread.frame;
 }
 
-// The guest is not entered, as it has been kicked: the VMM is asked for once more.
+// The guest is not entered, as it has been kicked, or the VMM is to know what has ended: it is asked for once more.
 void guest_refuse(Cpu& cpu, Thread& thread);
 
 // Methods; structure lock.

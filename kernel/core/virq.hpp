@@ -110,6 +110,7 @@ public:
         retired_ = 0;
         return bits;
     }
+    bool must_notify() const { return notify_; }
     bool take_notify() {
         const bool notify = notify_;
         notify_ = false;

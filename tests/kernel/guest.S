@@ -24,7 +24,8 @@ guest_begin:
     .balign 0x80
     .endr
 
-// x21 = INTID that was handled; then HVC 0x1a. x27 = where the CPU interface is in memory (GICv2), or 0.
+// x21 = INTID that was handled; then, as soon as the word at x26 is not zero if there is one, HVC 0x1a. x27 = where the CPU
+// interface is in memory (GICv2), or 0.
 guest_irq:
     cbnz    x27, 1f
     mrs     x21, S3_0_C12_C12_0     // ICC_IAR1_EL1
@@ -39,7 +40,10 @@ guest_irq:
     b       5f
 4:  str     w21, [x27, #0x10]       // GICC_EOIR
     dsb     sy
-5:  hvc     #0x1a
+5:  cbz     x26, 7f
+6:  ldr     w9, [x26]
+    cbz     w9, 6b
+7:  hvc     #0x1a
     eret
 
 guest_setup:

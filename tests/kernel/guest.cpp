@@ -239,6 +239,26 @@ void interrupts() {
     guest.post(10, 3, 0x80, 5u << abi::kVirqSourceShift);
     check("vcpu.posted/sender", guest.hvc(0x1a) && page.x[21] == (page.gic == 2 ? 5u << 10 | 3 : 3) && guest.hvc(4));
     page.retired = 0;
+    // It ends while another guest has the core.
+    constexpr u64 kWord = 0xff0;
+    guest.ram(kWord) = 0;
+    page.x[26] = Guest::kRam + kWord;
+    const Guest other(scratch);
+    other.enter_at(guest_calls);
+    Worker worker(scratch, [](Worker& self) { self.word[0] = u64{sys::Vcpu{self.slots[0]}.run().ok()}; });
+    worker.slots[0] = guest.vcpu.slot;
+    check("vcpu.posted/ends_unloaded", guest.hvc(3));
+    guest.post(11, 62);
+    need(worker.start());
+    check("vcpu.posted/ends_unloaded", wait_for([&] { return page.x[21] == 62; }));
+    pause();
+    check("vcpu.posted/ends_unloaded", other.hvc(7));
+    guest.ram(kWord) = 1;
+    check("vcpu.posted/ends_unloaded",
+          wait_for([&] { return worker.done(); }) && page.x[21] == 62 && page.retired == 0x800);
+    page.x[26] = 0;
+    page.retired = 0;
+    check("vcpu.posted/ends_unloaded", guest.hvc(4));
     // Numbers that mean nothing are dropped at once.
     check("vcpu.posted/no_such_interrupt", guest.hvc(3));
     guest.post(7, 0xffff);

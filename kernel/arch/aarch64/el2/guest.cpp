@@ -121,6 +121,17 @@ void load_lists(const Vcpu& vcpu) {
     hardware.load(vcpu.vmcr, vcpu.active_priorities);
 }
 
+void tell_retired(Vcpu& vcpu) {
+    if (const u64 retired = vcpu.virqs.take_retired())
+        __atomic_fetch_or(&vcpu.page->retired, retired, __ATOMIC_RELEASE);
+}
+
+// What the guest has ended is the VMM's again from here on, whoever has looked and why: nobody may look for it once more.
+void collect(Vcpu& vcpu, const HardwareLists& hardware) {
+    vcpu.virqs.collect(hardware);
+    tell_retired(vcpu);
+}
+
 // When the guest's timer will fire, by the physical counter; kForever: it will not.
 Ticks timer_deadline(const VcpuPage& page) {
     if (!timer_enabled(page) || (page.cntv_ctl & (kTimerEnable | kTimerMask)) != kTimerEnable) return abi::kForever;
@@ -136,8 +147,7 @@ void guest_unload(Cpu& cpu) {
     page.cntv_ctl = reg::CNTV_CTL_EL0::read() & (kTimerEnable | kTimerMask);
     page.cntv_cval = reg::CNTV_CVAL_EL0::read();
     reg::CNTV_CTL_EL0::write(0);
-    HardwareLists hardware;
-    vcpu.virqs.collect(hardware);
+    collect(vcpu, HardwareLists());
     save_lists(vcpu);
     // The physical interrupt's active state is this vCPU's, not the core's.
     vcpu.timer_active = vcpu.virqs.timer_in_flight();
@@ -199,11 +209,6 @@ void take_changes(Cpu& cpu, VcpuPage& page) {
 
 // ---- virtual interrupts
 
-void tell_retired(Vcpu& vcpu) {
-    if (const u64 retired = vcpu.virqs.take_retired())
-        __atomic_fetch_or(&vcpu.page->retired, retired, __ATOMIC_RELEASE);
-}
-
 u64 control_of(const Vcpu& vcpu) {
     return HardwareLists::kEnable | (vcpu.virqs.any_waiting() ? HardwareLists::kUnderflow : 0);
 }
@@ -245,23 +250,13 @@ void to_host(Cpu& cpu, Thread& thread, VcpuPage& page) {
     cpu.frame = &thread.frame;
 }
 
-struct SavedLists {
-    const u64* lists;
-    u64 read(unsigned n) const { return lists[n]; }
-};
-
-// What the VMM sees of its interrupts when the vCPU comes back without having run.
-void show_interrupts(Cpu& cpu, Vcpu& vcpu) {
+// What the VMM sees of its interrupts when the vCPU comes back. It is loaded.
+void show_interrupts(Vcpu& vcpu) {
     VcpuPage& page = *vcpu.page;
-    if (cpu.loaded == &vcpu) {
-        HardwareLists hardware;
-        vcpu.virqs.collect(hardware);
-        vcpu.virqs.picture(hardware, page.pending, page.active);
-    } else {
-        SavedLists saved{vcpu.lists};
-        vcpu.virqs.picture(saved, page.pending, page.active);
-    }
-    tell_retired(vcpu);
+    const HardwareLists hardware;
+    collect(vcpu, hardware);
+    vcpu.virqs.picture(hardware, page.pending, page.active);
+    (void)vcpu.virqs.take_notify();
 }
 
 void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
@@ -272,10 +267,7 @@ void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
     page.exit_reason = static_cast<u32>(reason);
     ++page.exits_vmm;
     if (vcpu.virqs.any_listed()) {
-        HardwareLists hardware;
-        vcpu.virqs.collect(hardware);
-        vcpu.virqs.picture(hardware, page.pending, page.active);
-        tell_retired(vcpu);
+        show_interrupts(vcpu);
     } else if (page.pending | page.active) {
         page.pending = page.active = 0;
     }
@@ -291,10 +283,10 @@ void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
     page.pc += 4;
     page.pstate &= ~abi::kPstateStep;  // this was the step
     ++page.exits_wfi;
-    HardwareLists hardware;
+    const HardwareLists hardware;
     if (vcpu.virqs.any_listed()) {
-        vcpu.virqs.collect(hardware);
-        tell_retired(vcpu);  // a sleeper is not asked: who wants to post must see that the entry is free
+        collect(vcpu, hardware);
+        if (vcpu.virqs.take_notify()) return exit_to_vmm(cpu, abi::Exit::eoi);  // a sleeper would not be told
     }
     const u64 control = reg::CNTV_CTL_EL0::read();
     const bool fires =
@@ -322,11 +314,6 @@ void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
 void guest_enter(Cpu& cpu, Thread& thread) {
     Vcpu& vcpu = *thread.vcpu;
     VcpuPage& page = *vcpu.page;
-    if (vcpu.kick) [[unlikely]] {
-        show_interrupts(cpu, vcpu);
-        act_on_process(thread);
-        return guest_refuse(cpu, thread);
-    }
     if (cpu.loaded != &vcpu) load(cpu, vcpu);
     if (__atomic_load_n(&page.loaded, __ATOMIC_ACQUIRE)) take_changes(cpu, page);
     if (timer_enabled(page) != cpu.timer_routed) [[unlikely]] {
@@ -334,6 +321,11 @@ void guest_enter(Cpu& cpu, Thread& thread) {
         gic::enable_private(guest_timer_intid(), cpu.timer_routed);
     }
     if (interrupts_changed(vcpu)) plan_interrupts(vcpu);
+    if (vcpu.kick || vcpu.virqs.must_notify()) [[unlikely]] {
+        show_interrupts(vcpu);
+        act_on_process(thread);
+        return guest_refuse(cpu, thread);
+    }
     load_acting(page.el1);
     reg::HCR_EL2::write(kHcrGuest);
     machine::activate(cpu, *vcpu.space);
@@ -381,8 +373,7 @@ void guest_timer_interrupt(Cpu& cpu) {
     }
     // It stays active until the guest ends the virtual interrupt. The one before has been ended, or this one would
     // not have come; its list register may still count as taken.
-    const HardwareLists hardware;
-    vcpu->virqs.collect(hardware);
+    collect(*vcpu, HardwareLists());
     vcpu->virqs.raise_timer();
     if (vcpu->sleeping && vcpu->runner) guest_wake(cpu, *vcpu->runner);
 }
