@@ -34,8 +34,10 @@ public:
         return found;
     }
     // Of the invoker's capability space, or of another. One for each call.
-    Result<Slot*> destination(unsigned n) { return destination(*self.cspace, n); }
-    Result<Slot*> destination(CSpace& space, unsigned n) { return space.make(arg(n), n, vacancy_); }
+    [[gnu::always_inline]] Result<Slot*> destination(unsigned n) { return destination(*self.cspace, n); }
+    [[gnu::always_inline]] Result<Slot*> destination(CSpace& space, unsigned n) {
+        return space.make(arg(n), n, vacancy_);
+    }
 
     Cpu& cpu;
     Thread& self;

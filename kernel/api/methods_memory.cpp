@@ -128,6 +128,14 @@ Status map_on(Mapping& mapping) {
                       abi::space::kInterfaceBytes};
 }
 
+// The mapping in the slot, if that is this very call, interrupted.
+[[gnu::noinline]] Mapping* begun(Slot* slot, const Space& space, Virt at, u64 bytes, Phys to, u64 rights) {
+    if (!slot || slot->type() != Type::mapping) return nullptr;
+    Mapping& found = slot->object<Mapping>();
+    const bool same = found.space == &space && found.at == at && found.bytes == bytes && found.to == to;
+    return same && found.rights == rights && found.done < bytes ? &found : nullptr;
+}
+
 Status map(Invocation& call) {
     if (const Status status = call.need(rights::space_map); !status.ok()) return status;
     Space& space = call.object<Space>();
@@ -150,26 +158,21 @@ Status map(Invocation& call) {
     if (const Status status = may_have(space, memory.rights(), memory.device(), want, 6); !status.ok()) return status;
     if (const Status status = derivable(*parent); !status.ok()) return status;
 
+    const Phys to = memory.base() + offset;
     const auto destination = call.destination(7);
-    Slot* const slot = destination.ok() ? destination.value() : call.self.cspace->find(call.arg(7));
-    Mapping* mapping = nullptr;
-    if (slot && slot->type() == Type::mapping) {  // perhaps this very call, interrupted
-        Mapping& begun = slot->object<Mapping>();
-        if (begun.done < begun.bytes && begun.space == &space && begun.at.value == at && begun.bytes == bytes &&
-            begun.to == memory.base() + offset && begun.rights == want) {
-            mapping = &begun;
-        }
-    }
+    Mapping* mapping =
+        destination.ok() ? nullptr : begun(call.self.cspace->find(call.arg(7)), space, {at}, bytes, to, want);
     if (!mapping) {
         if (call.slot.dying()) return {Error::dying, 0};  // whoever empties the space must come to an end
         if (!destination.ok()) return destination.status();
-        mapping = allocate_object<Mapping>(*space.pool);
+        Slot* const slot = destination.value();
+        mapping = make_object<Mapping>(*space.pool, space.pool->allocate_raw(Pool::order_of<Mapping>()));
         if (!mapping) return Error::no_memory;
         mapping->space = &space;
         mapping->slot = slot;
         mapping->at = {at};
         mapping->bytes = bytes;
-        mapping->to = memory.base() + offset;
+        mapping->to = to;
         mapping->rights = static_cast<u8>(want);
         mapping->limit = memory.rights();
         mapping->device = memory.device();
@@ -182,7 +185,7 @@ Status map(Invocation& call) {
         mapping->failed = status.error();
     }
     const Status failed = mapping->failed;
-    return destroy(*slot) ? failed : kAgain;
+    return destroy(*mapping->slot) ? failed : kAgain;
 }
 
 Status make_pool(Invocation& call) {

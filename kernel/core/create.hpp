@@ -11,18 +11,23 @@
 
 namespace twain::kernel {
 
-// A zeroed, constructed object that has no capability yet.
+// An object that has no capability yet, in a block of a pool or in none. What has no initializer keeps what was in the block
+// (-fno-lifetime-dse).
 template <typename T>
-T* allocate_object(Pool& pool) {
-    constexpr unsigned order = Pool::order_of<T>();
-    void* memory = pool.allocate(order);
-    if (!memory) return nullptr;
-    T* object = new (memory) T;  // what has no initializer keeps the pool's zeroes (-fno-lifetime-dse)
+[[gnu::always_inline]] inline T* make_object(Pool& pool, void* block) {
+    if (!block) return nullptr;
+    T* object = new (block) T;
     object->pool = &pool;
     object->id = next_object_id();
     object->type = T::kType;
-    object->order = order;
+    object->order = Pool::order_of<T>();
     return object;
+}
+
+// The same in a zeroed block.
+template <typename T>
+T* allocate_object(Pool& pool) {
+    return make_object<T>(pool, pool.allocate(Pool::order_of<T>()));
 }
 
 // The object's first capability, with all rights: the object dies with it. `parent` is the pool's slot (or the memory's).

@@ -9,10 +9,10 @@
 
 namespace twain::kernel {
 
-Status derivable(const Slot& slot) {
+Status look_derivable(const Slot& slot) {
     if (slot.dying()) return Error::dying;
     if (slot.depth() >= Slot::kMaxDepth) return Error::depth;
-    // Memory that was given to the kernel, see memory::make_pool, has a pool as its child.
+    // Memory that was given to the kernel, see memory::make_pool, is exclusive and has a pool as its child.
     if (slot.type() == Type::memory && slot.has_children() && slot.next()->type() == Type::pool) return Error::busy;
     return {};
 }

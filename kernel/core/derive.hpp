@@ -9,7 +9,12 @@
 namespace twain::kernel {
 
 // May something be derived from this slot now?
-Status derivable(const Slot& slot);
+Status look_derivable(const Slot& slot);
+inline Status derivable(const Slot& slot) {
+    const Capability cap = slot.peek();
+    if (slot.barren() || (cap.type() == Type::memory && cap.exclusive())) return look_derivable(slot);
+    return {};
+}
 
 // Fills `target` with a copy of `source`, as its child, with at most `rights` and, if nonzero, a badge. For copies and
 // for references that objects hold.

@@ -47,31 +47,29 @@ public:
 
     // Writes one descriptor, the largest that alignment and length allow. All 4K multiples.
     Step map_step(Pool& pool, Virt at, Phys to, u64 bytes, u8 rights, bool device) {
+        const u64 leaf = to.value | Format::leaf(rights, device) | kValid;
+        const unsigned first = level_for(at.value | to.value, bytes);
         Entry* table = root_;
-#pragma GCC unroll 3
-        for (unsigned level = 1; level <= 3; ++level) {
-            const unsigned shift = shift_of(level);
-            const u64 size = u64{1} << shift;
-            Entry& entry = table[index(at, shift)];
-            bool fits = ((at.value | to.value) & (size - 1)) == 0 && bytes >= size;
-            if (entry & kValid) {
-                if (level == 3 || !(entry & kTable)) return {Error::occupied, 0};
-                fits =
-                    fits && drop_empty(pool, entry);  // else further down: smaller descriptors, or what is in the way
+#pragma GCC unroll 2
+        for (unsigned level = 1; level < 3; ++level) {
+            Entry& entry = table[index(at, shift_of(level))];
+            if (level >= first && (!(entry & kValid) || (is_table(entry) && drop_empty(pool, entry)))) {
+                machine::write_descriptor(entry, leaf);
+                return {Error::none, size_of(level)};
             }
-            if (fits) {
-                machine::write_descriptor(entry,
-                                          to.value | Format::leaf(rights, device) | (level == 3 ? kTable : 0) | kValid);
-                return {Error::none, size};
-            }
-            if (!(entry & kValid)) {
+            // Further down: smaller descriptors, or what is in the way.
+            if (!is_table(entry)) {
+                if (entry & kValid) return {Error::occupied, 0};
                 void* fresh = pool.allocate(kTableOrder);
                 if (!fresh) return {Error::no_memory, 0};
                 machine::write_descriptor(entry, machine::to_phys(fresh).value | kTable | kValid);
             }
             table = table_of(entry);
         }
-        __builtin_unreachable();
+        Entry& entry = table[index(at, shift_of(3))];
+        if (entry & kValid) return {Error::occupied, 0};
+        machine::write_descriptor(entry, leaf | kTable);
+        return {Error::none, kPage};
     }
 
     // Clears the descriptor that maps `at`; how many bytes it mapped.
@@ -128,6 +126,12 @@ private:
     static constexpr unsigned kLooked = 96;  // entries of a table that free_step() looks at
     static constexpr bool kTop = requires { Format::kTopLevel; };
     static constexpr unsigned shift_of(unsigned level) { return 39 - 9 * level; }
+    static constexpr u64 size_of(unsigned level) { return u64{1} << shift_of(level); }
+    // The first level at which one descriptor may map so much; `addresses`: all bits of the two.
+    static unsigned level_for(u64 addresses, u64 bytes) {
+        const auto may = [&](unsigned level) { return !(addresses & (size_of(level) - 1)) && bytes >= size_of(level); };
+        return !may(2) ? 3 : !may(1) ? 2 : 1;
+    }
     static unsigned index(Virt at, unsigned shift) { return static_cast<unsigned>(at.value >> shift) & (kEntries - 1); }
     static Entry* table_of(Entry entry) { return static_cast<Entry*>(machine::to_virt(Phys{entry & kAddress})); }
     static bool is_table(Entry entry) { return (entry & (kValid | kTable)) == (kValid | kTable); }

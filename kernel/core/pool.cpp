@@ -9,8 +9,7 @@ namespace twain::kernel {
 
 namespace {
 constexpr u8 kFree = 0x80;
-constexpr u64 size_of(unsigned order) { return u64{1} << (order + Pool::kUnitShift); }
-}  // namespace
+}
 
 Pool* Pool::create(void* base, u64 bytes) {
     auto* pool = static_cast<Pool*>(base);
@@ -66,24 +65,21 @@ void* Pool::take(unsigned order) {
     return block;
 }
 
-// The one that waits.
-void* Pool::hand_out(unsigned order) {
-    void* const block = recent_[order];
-    recent_[order] = nullptr;
-    free_bytes_ -= size_of(order);
-    machine::zero(block, size_of(order));
+void* Pool::allocate(unsigned order) {
+    void* const block = allocate_raw(order);
+    if (block) machine::zero(block, size_of(order));
     return block;
 }
 
-void* Pool::allocate(unsigned order) { return recent_[order] ? hand_out(order) : allocate_other(order); }
-
+// None waits.
 void* Pool::allocate_other(unsigned order) {
-    recent_[order] = take(order);
-    if (!recent_[order]) {  // what waits may make a larger block
+    void* block = take(order);
+    if (!block) {  // what waits may make a larger one
         merge_recent();
-        recent_[order] = take(order);
+        block = take(order);
     }
-    return recent_[order] ? hand_out(order) : nullptr;
+    if (block) free_bytes_ -= size_of(order);
+    return block;
 }
 
 void Pool::merge(void* memory, unsigned order) {

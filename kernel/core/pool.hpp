@@ -8,8 +8,8 @@
 //   | Pool | one byte per 64-byte unit | pages in use or on free lists | never used yet |
 //
 // Blocks are powers of two from 64 bytes to 4 KiB, naturally aligned, with buddies merged on free, except that
-// the last block of each size to be freed waits for the next request of that size. Blocks come zeroed. All
-// calls: under the structure lock.
+// the last block of each size to be freed waits for the next request of that size. All calls: under the structure
+// lock.
 #pragma once
 
 #include "kernel/core/object.hpp"
@@ -26,7 +26,15 @@ public:
     // Builds the pool at the start of the range itself, whose memory need not be zero.
     static Pool* create(void* base, u64 bytes);
 
-    void* allocate(unsigned order);  // nullptr: exhausted
+    void* allocate(unsigned order);  // zeroed; nullptr: exhausted
+    // The same with what was in it, for who writes all of it at once.
+    void* allocate_raw(unsigned order) {
+        void* const block = recent_[order];
+        if (!block) return allocate_other(order);
+        recent_[order] = nullptr;
+        free_bytes_ -= size_of(order);
+        return block;
+    }
     void free(void* block, unsigned order);
 
     template <typename T>
@@ -51,6 +59,7 @@ public:
     bool wipe_step();
 
 private:
+    static constexpr u64 size_of(unsigned order) { return u64{1} << (order + kUnitShift); }
     struct Block {
         Block* next;
         Block* prev;
@@ -59,7 +68,6 @@ private:
     void push(Block* block, unsigned order);
     void unlink(Block* block, unsigned order);
     void* take(unsigned order);
-    void* hand_out(unsigned order);
     void* allocate_other(unsigned order);
     void merge(void* block, unsigned order);
     void merge_recent();

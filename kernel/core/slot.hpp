@@ -78,6 +78,8 @@ public:
     bool dying() const { return flags() & kDying; }
     Home home() const { return static_cast<Home>(flags() >> 2 & 7); }
     unsigned depth() const { return static_cast<u8>(next_ >> 48); }
+    // Nothing may be derived from it: it is dying, or too deep. One look at both, which lie side by side.
+    bool barren() const { return (next_ >> 48 & (kDying << 8 | 0xff)) >= kMaxDepth; }
     Slot* next() const { return pointer(next_); }
     Slot* prev() const { return pointer(prev_); }
     bool has_children() const {

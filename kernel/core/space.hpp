@@ -18,19 +18,19 @@ class Shadow;
 class Mapping : public Object, public Link {
 public:
     static constexpr Type kType = Type::mapping;
-    Space* space;
-    Slot* slot;  // the capability that owns this
+    Space* space = nullptr;  // all have an initializer: its block need not be zeroed
+    Slot* slot = nullptr;    // the capability that owns this
     Virt at;
-    u64 bytes;
-    u64 done;  // how much of [at, at + bytes) is mapped: long work is done in steps
+    u64 bytes = 0;
+    u64 done = 0;  // how much of [at, at + bytes) is mapped: long work is done in steps
     Phys to;
-    u8 rights;
-    u8 device;
-    u8 limit;  // rights of the memory capability
-    u8 protecting;
-    Error failed;  // an unfinished map has ended so and is being taken back
-    u64 cursor;    // how far a change of rights has got
-    u64 flushed;   // how far dropping what was translated by it has got since it last changed
+    u8 rights = 0;
+    u8 device = 0;
+    u8 limit = 0;  // rights of the memory capability
+    u8 protecting = 0;
+    Error failed = Error::none;  // an unfinished map has ended so and is being taken back
+    u64 cursor = 0;              // how far a change of rights has got
+    u64 flushed = 0;             // how far dropping what was translated by it has got since it last changed
 };
 
 class Space : public Object {
