@@ -70,7 +70,7 @@ TABLE = {
     "log": Entry("bad_slot rights bad_arg", "nothing"),
     # ---- methods
     "pool.create": Entry("rights dying depth bad_slot no_memory occupied bad_arg bad_type",
-                         "cycles ten_thousand_cycles many nothing_left_behind revoke_gives_back again_after_revoke",
+                         "cycles ten_thousand_cycles many nothing_left_behind revoke_gives_back again_after_revoke no_smmu dma_guest",
                          unit=("blocks never overlap, and buddies merge",
                                "every kind of object comes and goes, 1000 times, without a trace")),
     "pool.stat": Entry("", "all_bytes"),
@@ -79,9 +79,9 @@ TABLE = {
                          unit=("capability spaces, memory and references behave as the naive model says",)),
     "cspace.remove": Entry("rights bad_slot busy",
                            "copy takes_children object_lives_on first_capability holds_itself takes_what_is_inside no_leak "
-                           "of_running_thread from_all_cores in_steps"),
+                           "of_running_thread from_all_cores in_steps dma_mapping dma_nothing_stale dma_space dma_pool dma_all_streams"),
     "cspace.revoke": Entry("rights bad_slot",
-                           "deep_tree wide_tree itself_stays derive_again no_leak nothing_to_do preempted copied_meanwhile"),
+                           "deep_tree wide_tree itself_stays derive_again no_leak nothing_to_do preempted copied_meanwhile dma_memory"),
     "cspace.inspect": Entry("rights bad_slot", "empty badge exclusive memory mapping device"),
     "memory.split": Entry("rights busy bad_arg bad_slot no_memory occupied", "two_parts siblings_apart",
                           {"dying": ROOT_ONLY, "depth": ROOT_ONLY}),
@@ -94,11 +94,12 @@ TABLE = {
     "space.map": Entry("rights bad_slot bad_type bad_arg dying depth busy no_memory occupied unsupported",
                        "sum_wraps write_or_execute device_never_runs nothing_left_behind partial_taken_back no_leak read "
                        "read_only no_execute block_over_empty_table page_in_block unaligned_is_pages preempted guest_read_only "
-                       "other_space_is_empty interface interface_of_process taken_back_in_steps into_dying_space gigabyte",
+                       "other_space_is_empty interface interface_of_process taken_back_in_steps into_dying_space gigabyte dma_device dma_exec "
+                       "dma_block_over_pages",
                        unit=("descriptors are as large as alignment and length allow", "a page table is a map from pages to pages")),
-    "mapping.protect": Entry("bad_arg rights", "more less execute inspect block gigabyte preempted remote",
+    "mapping.protect": Entry("bad_arg rights", "more less execute inspect block gigabyte preempted remote dma dma_exec",
                              {}, ("rights change in place",)),
-    "thread.configure": Entry("rights busy bad_slot bad_type dying depth bad_arg occupied", "all_or_nothing exhausted_sched passive_server"),
+    "thread.configure": Entry("rights busy bad_slot bad_type dying depth bad_arg occupied", "all_or_nothing exhausted_sched passive_server dma_space"),
     "thread.start": Entry("rights busy bad_arg", "runs registers_zero fp_registers_zero remote"),
     "thread.stop": Entry("rights", "stops twice queued_caller served_caller caller_of_passive_server server waiter runs_guest remote remote_caller "
                                    "remote_server", unit=("stop undoes whatever a thread waits for",)),
@@ -129,10 +130,17 @@ TABLE = {
     "system.make_sched": Entry("rights bad_slot bad_type dying depth no_memory occupied bad_arg", "no_leak"),
     "system.make_irq": Entry("rights bad_slot bad_type dying depth no_memory occupied bad_arg"),
     "system.make_memory": Entry("rights bad_slot no_memory occupied bad_arg dying depth",
-                                "sum_wraps never_ram never_gic never_runs rights_of_devices"),
+                                "sum_wraps never_ram never_gic never_smmu never_runs rights_of_devices"),
     "system.power": Entry("rights unsupported"),
     "system.log_read": Entry("rights", "reads_back end future"),
     "system.uart": Entry("rights bad_arg", "silent"),
+    "system.attach": Entry("rights bad_slot bad_type bad_arg occupied", "reaches_what_is_mapped and_nothing_else again two_spaces "
+                           "detached many all_streams no_smmu",
+                           {"unsupported": "only without an SMMU: see system.attach/no_smmu",
+                            "timeout": "QEMU's SMMU always answers: see the host test"},
+                           ("an SMMU that does not answer makes a removal fail, and what it may use stays where it is",)),
+    "system.dma_fault": Entry("rights", "of_unattached of_unmapped of_read_only after_the_space flood no_smmu",
+                              {"unsupported": "only without an SMMU: see system.dma_fault/no_smmu"}),
     "system.info": Entry("rights bad_arg", "values idle_counts idle_of_other_core"),
     # ---- what is no method
     "registers": Entry("", "between_processes between_guests from_guest_to_process from_process_to_guest"),

@@ -167,7 +167,7 @@ namespace memory {
 enum Method : std::uint32_t { split = 0, derive = 1, make_pool = 2 };
 }  // namespace memory
 
-enum class SpaceKind : std::uint8_t { host = 0, guest = 1 };
+enum class SpaceKind : std::uint8_t { host = 0, guest = 1, dma = 2 };  // dma: only with an SMMU
 
 namespace space {
 //   map   x2 memory slot (or kInterface), x3 offset in it, x4 virtual (guest: intermediate physical) address, x5 bytes,
@@ -249,7 +249,10 @@ namespace system {
 //   uart         x2 0 the kernel stops using the UART, 1 it may use it again                     (power)
 //   info         x2 core -> x2 cores, x3 ticks per second, x4 idle ticks of that core, x5 kernel
 //                version, x6 exception level, x7 boot flags                                      (info)
-enum Method : std::uint32_t { make_sched, make_irq, make_memory, power, log_read, uart, info };
+//   attach       x2 DMA space (use), or 0: none; x3 stream: what the device of that stream reaches (mint)
+//   dma_fault    -> x2 kind (Arm IHI 0070 7.3; 0: none), x3 stream, x4 address: what a device was refused, the oldest
+//                first; forgotten when read                                                      (info)
+enum Method : std::uint32_t { make_sched, make_irq, make_memory, power, log_read, uart, info, attach, dma_fault };
 inline constexpr std::uint64_t kPowerOff = 0, kPowerReset = 1;
 }  // namespace system
 
@@ -448,6 +451,7 @@ struct BootInfo {
     Range gicr;  // version 3: all redistributors, 128K each; version 2: GICC
     Range gich;  // version 2: GICH; GICV follows in gicv
     Range gicv;
+    Range smmu;  // SMMUv3, two pages of 64K; bytes 0: none
     std::uint32_t timer_hyp_intid, timer_virt_intid, timer_phys_intid;
     std::uint32_t uart_intid;
     Range uart;                  // PL011 of /chosen/stdout-path; bytes 0: none

@@ -41,7 +41,9 @@ Status create_any(Invocation& call) {
         case Type::cspace: return create<CSpace>(call.slot, to);
         case Type::space: {
             const u64 kind = call.arg(4);
-            if (kind > static_cast<u64>(abi::SpaceKind::guest)) return {Error::bad_arg, 4};
+            if (kind > static_cast<u64>(abi::SpaceKind::dma)) return {Error::bad_arg, 4};
+            if (kind == static_cast<u64>(abi::SpaceKind::dma) && !machine::confines_dma())
+                return {Error::unsupported, 4};
             return create<Space>(call.slot, to, [&](Space& space) -> Status {
                 return space.init(static_cast<abi::SpaceKind>(kind)) ? Status{} : Status{Error::no_memory};
             });
@@ -91,7 +93,13 @@ Status take_back(Slot* slot, bool itself) {
     if (!slot || slot->empty()) return {Error::bad_slot, 2};
     // A range that nobody holds would be lost for good.
     if (itself && slot->depth() == 0) return {Error::busy, 2};
-    return revoke(*slot, itself) ? Status{} : kAgain;
+    return revoke(*slot, itself) ? Status{} : unfinished();
+}
+
+// A device executes nothing, and it is not to drive other devices.
+[[gnu::cold, gnu::noinline]] Status may_reach(bool device, u64 want, unsigned n) {
+    if (want & rights::mem_exec) return {Error::bad_arg, n};
+    return device ? Status{Error::bad_type, 2} : Status{};
 }
 
 // May a mapping of memory with those rights have the ones that argument n asks for?
@@ -102,15 +110,16 @@ Status may_have(const Space& space, u8 limit, bool device, u64 want, unsigned n)
     if (space.kind == abi::SpaceKind::host && (want & kWriteAndExec) == kWriteAndExec) return {Error::bad_arg, n};
     if ((limit & want) != want) return {Error::rights, 2};
     if (device && (want & rights::mem_exec)) return {Error::bad_arg, n};
-    return {};
+    return space.kind == abi::SpaceKind::dma ? may_reach(device, want, n) : Status{};
 }
 
 // Goes on mapping until it is done or wants to be interrupted.
 Status map_on(Mapping& mapping) {
+    Space& space = *mapping.space;
+    const u64 attributes = space.attributes(mapping.rights, mapping.device);
     while (mapping.done < mapping.bytes) {
-        const auto step =
-            mapping.space->tables.map_step(*mapping.space->pool, mapping.at + mapping.done, mapping.to + mapping.done,
-                                           mapping.bytes - mapping.done, mapping.rights, mapping.device);
+        const auto step = space.tables.map_step(*space.pool, mapping.at + mapping.done, mapping.to + mapping.done,
+                                                mapping.bytes - mapping.done, attributes);
         if (step.error != Error::none) return step.error;
         mapping.done += step.bytes;
         if (mapping.done < mapping.bytes && should_pause()) return kAgain;
@@ -185,7 +194,7 @@ Status map(Invocation& call) {
         mapping->failed = status.error();
     }
     const Status failed = mapping->failed;
-    return destroy(*mapping->slot) ? failed : kAgain;
+    return destroy(*mapping->slot) ? failed : unfinished();
 }
 
 Status make_pool(Invocation& call) {
@@ -289,14 +298,14 @@ Status invoke_mapping(Invocation& call, u32 method) {
         return status;
     if (mapping.protecting != want) mapping.cursor = 0;
     mapping.protecting = mapping.rights = static_cast<u8>(want);
+    const u64 attributes = mapping.space->attributes(mapping.rights, mapping.device);
     unsigned steps = 0;
     while (mapping.cursor < mapping.done) {
-        mapping.cursor +=
-            mapping.space->tables.protect_step(mapping.at + mapping.cursor, mapping.rights, mapping.device);
+        mapping.cursor += mapping.space->tables.protect_step(mapping.at + mapping.cursor, attributes);
         mapping.flushed = 0;
         if (++steps % kStepsBetweenChecks == 0 && should_pause()) return kAgain;
     }
-    if (!machine::flush_space(*mapping.space, mapping.flushed)) return kAgain;
+    if (!mapping.space->flush(mapping.flushed)) return unfinished();
     mapping.cursor = 0;
     mapping.protecting = 0;
     return {};

@@ -206,6 +206,28 @@ Status make_device_memory(Invocation& call) {
     return {};
 }
 
+// A DMA space, or nothing: 0.
+Status attach(Invocation& call) {
+    if (!machine::confines_dma()) return Error::unsupported;
+    Space* space = nullptr;
+    if (call.arg(2)) {
+        const auto slot = call.slot_arg(2, Type::space, rights::space_use);
+        if (!slot.ok()) return slot.status();
+        space = &slot.value()->object<Space>();
+        if (space->kind != abi::SpaceKind::dma) return {Error::bad_arg, 2};
+    }
+    return machine::attach_stream(space, call.arg(3));
+}
+
+Status dma_fault(Invocation& call) {
+    if (!machine::confines_dma()) return Error::unsupported;
+    const DmaFault fault = machine::next_dma_fault();
+    call.result(2, fault.kind);
+    call.result(3, fault.stream);
+    call.result(4, fault.address);
+    return {};
+}
+
 Status read_log(Invocation& call) {
     u64 words[4] = {};
     const LogPart part = log_read(call.arg(2), reinterpret_cast<char*>(words), sizeof words);
@@ -313,10 +335,11 @@ Status invoke_vcpu(Invocation& call, u32 method) {
 }
 
 Status invoke_system(Invocation& call, u32 method) {
-    constexpr u8 kNeeds[] = {rights::sys_mint, rights::sys_mint,  rights::sys_mint, rights::sys_power,
-                             rights::sys_log,  rights::sys_power, rights::sys_info};
-    if (method >= sizeof kNeeds) return {Error::bad_method, 1};
-    if (const Status status = call.need(kNeeds[method]); !status.ok()) return status;
+    static constexpr u8 kNeeds[] = {rights::sys_mint,  rights::sys_mint, rights::sys_mint,
+                                    rights::sys_power, rights::sys_log,  rights::sys_power,
+                                    rights::sys_info,  rights::sys_mint, rights::sys_info};
+    const u8 needed = method < sizeof kNeeds ? kNeeds[method] : u8{0};
+    if (const Status status = call.need(needed); !status.ok()) return status;
     switch (method) {
         case abi::system::make_sched: return make_sched(call);
         case abi::system::make_irq: return make_irq(call);
@@ -327,7 +350,10 @@ Status invoke_system(Invocation& call, u32 method) {
             if (call.arg(2) > 1) return {Error::bad_arg, 2};
             machine::uart_enable(call.arg(2) == 1);
             return {};
-        default: return info(call);
+        case abi::system::attach: return attach(call);
+        case abi::system::dma_fault: return dma_fault(call);
+        case abi::system::info: return info(call);
+        default: return {Error::bad_method, 1};
     }
 }
 

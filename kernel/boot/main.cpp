@@ -8,6 +8,7 @@
 #include "kernel/arch/aarch64/psci.hpp"
 #include "kernel/core/log.hpp"
 #include "kernel/drivers/gic.hpp"
+#include "kernel/drivers/smmuv3.hpp"
 
 namespace twain::kernel {
 
@@ -23,8 +24,6 @@ constexpr u64 kBootTimeoutNs = 2'000'000'000;
 
 abi::BootInfo boot;
 CpuId online;  // cores that have come up
-
-u64 physical(const void* in_image) { return reinterpret_cast<u64>(in_image) - layout::kImage + boot.kernel.base; }
 
 void init_cpu(Cpu& cpu, CpuId id) {
     new (&cpu) Cpu();
@@ -75,6 +74,7 @@ void kernel_main(u64 core, u64 boot_phys) {
     gic::init_distributor(boot);
     init_cpu(cpu, 0);
     log("twain: build {}, EL{}, {} cores\n", &boot.build_id[0], machine::kExceptionLevel, boot.core_count);
+    smmu::init(boot);
     start_cores();
     drop_identity();
     start_root(cpu, Phys{boot_phys});

@@ -85,10 +85,10 @@ private:
     CSpace& cspace_;
 };
 
-void map(Space& space, u64 at, Phys to, u64 bytes, u64 allowed) {
+[[gnu::flatten]] void map(Space& space, u64 at, Phys to, u64 bytes, u64 allowed) {
+    const u64 attributes = machine::TableFormat::leaf(static_cast<u8>(allowed), false);
     for (u64 done = 0; done < bytes;) {
-        const auto step = space.tables.map_step(*space.pool, Virt{at + done}, to + done, bytes - done,
-                                                static_cast<u8>(allowed), false);
+        const auto step = space.tables.map_step(*space.pool, Virt{at + done}, to + done, bytes - done, attributes);
         if (step.error != Error::none) panic("mapping the root task");
         done += step.bytes;
     }

@@ -50,7 +50,9 @@ bool dismantle(Object& object) {
         case Type::cspace: static_cast<CSpace&>(object).free_leaves(); break;
         case Type::space: {
             auto& space = static_cast<Space&>(object);
-            return machine::forget_space(space) && in_steps([&] { return space.tables.free_step(*space.pool); });
+            const bool forgotten =
+                space.kind == abi::SpaceKind::dma ? machine::forget_dma(space) : machine::forget_space(space);
+            return forgotten && in_steps([&] { return space.tables.free_step(*space.pool); });
         }
         case Type::thread:
             stop(static_cast<Thread&>(object));
@@ -112,6 +114,8 @@ Slot* first_mapping(Space& space) {
     return mapping ? mapping->slot : nullptr;
 }
 
+Status unfinished() { return machine::dma_gave_up() ? Status{Error::timeout} : kAgain; }
+
 bool unmap(Mapping& mapping) {
     Space& space = *mapping.space;
     unsigned steps = 0;
@@ -120,7 +124,7 @@ bool unmap(Mapping& mapping) {
         mapping.flushed = 0;
         if (++steps % kStepsBetweenChecks == 0 && should_pause()) break;
     }
-    return machine::flush_space(space, mapping.flushed) && mapping.done == 0;
+    return space.flush(mapping.flushed) && mapping.done == 0;
 }
 
 bool destroy(Slot& leaf) {

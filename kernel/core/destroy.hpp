@@ -22,4 +22,8 @@ Slot* first_mapping(Space& space);
 // Unmaps a range in steps. False: interrupted, call again. Structure lock.
 bool unmap(Mapping& mapping);
 
+// What the caller gets when something like that has just ended with false: it was interrupted, or the SMMU did not answer.
+// Either way it is as whole as it was, and the same call goes on.
+Status unfinished();
+
 }  // namespace twain::kernel

@@ -8,7 +8,7 @@
 //  |  level 1 |  level 2 |  level 3 |  offset  |     1 GiB, 2 MiB and 4 KiB descriptors
 //  +----------+----------+----------+----------+
 //
-// Format supplies the attribute bits; the walker is the same for every regime. Where a format has kTopLevel, the
+// The attribute bits are the caller's; the walker is the same for every regime. Where a format has kTopLevel, the
 // processor wants a level 0 above this, whose first entry leads here. A valid descriptor is never
 // replaced by another valid one, so break-before-make holds by construction: map refuses, unmap clears.
 #pragma once
@@ -43,11 +43,14 @@ public:
         }
         return root_ != nullptr;
     }
+    // From now on no table goes before all do, so who reads them need not be told when one is given back.
+    void keep_tables() { kept_ = true; }
+    Phys level1() const { return machine::to_phys(root_); }
     Phys root() const { return machine::to_phys(kTop ? top_ : root_); }
 
     // Writes one descriptor, the largest that alignment and length allow. All 4K multiples.
-    Step map_step(Pool& pool, Virt at, Phys to, u64 bytes, u8 rights, bool device) {
-        const u64 leaf = to.value | Format::leaf(rights, device) | kValid;
+    Step map_step(Pool& pool, Virt at, Phys to, u64 bytes, u64 attributes) {
+        const u64 leaf = to.value | attributes | kValid;
         const unsigned first = level_for(at.value | to.value, bytes);
         Entry* table = root_;
 #pragma GCC unroll 2
@@ -78,10 +81,9 @@ public:
     }
 
     // Changes rights in place: only permission bits differ, which needs no break-before-make (D8.16.1).
-    u64 protect_step(Virt at, u8 rights, bool device) {
+    u64 protect_step(Virt at, u64 attributes) {
         return visit(at, [&](Entry& entry) {
-            machine::write_descriptor(entry,
-                                      (entry & kAddress) | Format::leaf(rights, device) | (entry & kTable) | kValid);
+            machine::write_descriptor(entry, (entry & kAddress) | attributes | (entry & kTable) | kValid);
         });
     }
 
@@ -154,6 +156,7 @@ private:
 
     // A table in which nothing is mapped may make way for a block.
     [[gnu::noinline]] bool drop_empty(Pool& pool, Entry& entry) {
+        if (kept_) return false;
         Entry* table = table_of(entry);
         for (unsigned i = 0; i < kEntries; ++i) {
             if (table[i] & kValid) return false;
@@ -167,6 +170,7 @@ private:
     Entry* root_;
     Entry* top_;
     u32 freed_;  // how far free_step() has got, in entries of the second level
+    bool kept_;
 };
 
 }  // namespace twain::kernel

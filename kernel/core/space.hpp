@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 //
-// Address space: a process's (host) or a virtual machine's (guest), and the ranges mapped in it.
+// Address space: a process's (host), a virtual machine's (guest) or that of devices (DMA), and the ranges mapped in it.
 #pragma once
 
 #include "kernel/core/list.hpp"
@@ -33,6 +33,21 @@ public:
     u64 flushed = 0;             // how far dropping what was translated by it has got since it last changed
 };
 
+// Descriptors that the SMMU reads for a DMA space (stage 1, Arm IHI 0070 3.4): AP[7:6], SH[9:8], AF[10], nG[11], PXN and
+// UXN [54:53]: devices execute nothing. What may be written may be read.
+struct DmaFormat {
+    static constexpr u64 leaf(u8 rights) {
+        return u64{3} << 53 | 0x800 | 0x400 | 0x300 | 0x40 | (rights & abi::rights::mem_write ? 0 : 0x80);
+    }
+};
+
+// What a device was refused: stream, kind (IHI 0070 7.3; 0: nothing), address.
+struct DmaFault {
+    u32 stream = 0;
+    u32 kind = 0;
+    u64 address = 0;
+};
+
 class Space : public Object {
 public:
     static constexpr Type kType = Type::space;
@@ -40,13 +55,28 @@ public:
     bool init(abi::SpaceKind kind) {
         this->kind = kind;
         mappings.clear();
+        // What the SMMU has cached of a walk is forgotten with the mapping that it led to, so no table goes before the space.
+        if (kind == abi::SpaceKind::dma) tables.keep_tables();
         return tables.init(*pool);
+    }
+
+    u64 attributes(u8 rights, bool device) const {
+        if (kind == abi::SpaceKind::dma) [[unlikely]]
+            return DmaFormat::leaf(rights);
+        return machine::TableFormat::leaf(rights, device);
+    }
+    // No translation of it is used any more that is not in its tables. As machine::flush_space().
+    bool flush(u64& progress) {
+        if (kind == abi::SpaceKind::dma) [[unlikely]]
+            return machine::flush_dma(*this, progress);
+        return machine::flush_space(*this, progress);
     }
 
     abi::SpaceKind kind;
     machine::SpaceTag tag;  // VMID or ASID, and its table
     PageTable<machine::TableFormat> tables;
     Queue<Mapping> mappings;
+    u64* context;    // of a DMA space that has streams: what the SMMU reads of it
     Shadow* shadow;  // of a guest without EL2: what was derived from the mappings
 };
 

@@ -285,6 +285,15 @@ struct System : Handle {
     Status make_memory(Slot to, std::uint64_t base, std::uint64_t bytes) const {
         return invoke(abi::system::make_memory, to, base, bytes);
     }
+    struct DmaFault {
+        std::uint64_t kind = 0, stream = 0, address = 0;  // kind 0: none
+    };
+    Status attach(Space dma, std::uint64_t stream) const { return invoke(abi::system::attach, dma.slot, stream); }
+    Status detach(std::uint64_t stream) const { return invoke(abi::system::attach, 0, stream); }
+    Result<DmaFault> dma_fault() const {
+        const Regs r = invoke_regs(abi::system::dma_fault);
+        return {Status{r.x1}, DmaFault{r.x2, r.x3, r.x4}};
+    }
     Status power(std::uint64_t what) const { return invoke(abi::system::power, what); }
     Status release_uart() const { return invoke(abi::system::uart, 0); }
     Status reclaim_uart() const { return invoke(abi::system::uart, 1); }

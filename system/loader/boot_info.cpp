@@ -63,6 +63,7 @@ const char* fill_boot_info(const Packed& packed, const PackedKernel& kernel, con
     info.timer_hyp_intid = machine.timer_hyp_intid;
     info.timer_virt_intid = machine.timer_virt_intid;
     info.timer_phys_intid = machine.timer_phys_intid;
+    info.smmu = machine.smmu;
     info.uart = machine.uart;
     info.uart_intid = machine.uart_intid;
     info.psci_conduit = static_cast<std::uint32_t>(machine.psci);

@@ -153,6 +153,14 @@ void read_psci(const void* tree, Machine& machine) {
     }
 }
 
+// Binding arm,smmu-v3.yaml.
+void read_smmu(const void* tree, Machine& machine) {
+    const Node node = find_compatible(tree, {"arm,smmu-v3"});
+    if (node.exists()) {
+        machine.smmu = node.reg(0).value_or(abi::Range{});
+    }
+}
+
 // /chosen (3.6): stdout-path is a path or an alias, options follow a colon.
 void read_uart(const void* tree, Machine& machine) {
     const int chosen = fdt_path_offset(tree, "/chosen");
@@ -247,6 +255,7 @@ const char* read_tree(const void* tree, std::uint64_t boot_mpidr, Machine& machi
         problem = read_timer(tree, machine);
     }
     read_psci(tree, machine);
+    read_smmu(tree, machine);
     read_uart(tree, machine);
     read_bootargs(tree, machine);
     read_seed(tree, machine);

@@ -32,6 +32,7 @@ struct Machine {
     std::uint64_t mpidr[abi::kMaxCores] = {};  // [0]: the boot core
     Gic gic;
     std::uint32_t timer_phys_intid = 0, timer_virt_intid = 0, timer_hyp_intid = 0;
+    abi::Range smmu{};  // an SMMUv3; bytes 0: none
     abi::Range uart{};  // a PL011 that is the console; bytes 0: none
     std::uint32_t uart_intid = 0;
     Conduit psci = Conduit::none;

@@ -34,6 +34,7 @@ TARGETS = {
     "run_on(*": REQUESTS,
     "serve_request(*": REQUESTS,
     "Tags::begin_generation()": ["machine::flush_all()"],
+    "smmu::await(*": ["smmu::done*(unsigned long)", "smmu::*::{lambda(unsigned long)#*}::_FUN(unsigned long)"],
 }
 HEAP = re.compile(r"malloc|calloc|realloc|free|_?sbrk|atexit|_Zn[wa].*|_Zd[la].*|"
                   r"__cxa_.*|__dso_handle|__gxx_personality.*|_Unwind.*")

@@ -28,7 +28,7 @@ void arguments() {
         expect("pool.create/bad_arg", Error::bad_arg, create(kPool, number(type), to));
     }
     expect("pool.create/bad_arg", Error::bad_arg, create(kPool, 256 + number(abi::Type::reply), to));
-    expect("pool.create/bad_arg", Error::bad_arg, create(kPool, number(abi::Type::space), to, 2));
+    expect("pool.create/bad_arg", Error::bad_arg, create(kPool, number(abi::Type::space), to, 3));
     expect("pool.create/bad_arg", Error::bad_arg, create(kPool, number(abi::Type::endpoint), to, cores()));
     const sys::Space guest = scratch.space(abi::SpaceKind::guest);
     const sys::Space host = scratch.space();

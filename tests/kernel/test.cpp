@@ -254,6 +254,7 @@ int main() {
     test_tags();
     test_registers();
     test_cores();
+    test_dma();
     test_shared_errors();
     finish();
     return 0;

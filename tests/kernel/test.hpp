@@ -163,5 +163,6 @@ void test_steps();
 void test_tags();
 void test_registers();
 void test_cores();
+void test_dma();
 
 }  // namespace twain::test

@@ -38,7 +38,8 @@ def image():
 
 @pytest.fixture(scope="module")
 def lines():
-    command = qemu.command(image(), cpus=CORES, memory="512M", cpu=MODEL, deterministic=True, el2=LEVEL == 2, gic=GIC)
+    command = qemu.command(image(), cpus=CORES, memory="512M", cpu=MODEL, deterministic=True, el2=LEVEL == 2, gic=GIC,
+                           extra=qemu.DMA if CORES > 1 else ())  # both are seen: with an SMMU, and without
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
     return result.stdout.decode(errors="replace").replace("\r", "").splitlines()
 

@@ -204,7 +204,8 @@ def command_of(test, cases):
         program = next(HOST.rglob("test-" + test.removeprefix("unit-")))
         return [program, "--abort", *([cases] if cases else [])]
     if test in KERNEL:
-        return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="max", deterministic=True, **KERNEL[test])
+        return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="max", deterministic=True,
+                            extra=qemu.DMA, **KERNEL[test])
     path = "tests/system/test_hostile.py" if test == "hostile" else "tests/config/" + test.removeprefix("config:")
     return [*SYSTEM, sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, *(["-k", cases] if cases else [])]
 

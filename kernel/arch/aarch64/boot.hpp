@@ -12,6 +12,9 @@
 namespace twain::kernel {
 
 const abi::BootInfo& boot_info();
+inline u64 physical(const void* in_image) {
+    return reinterpret_cast<u64>(in_image) - layout::kImage + boot_info().kernel.base;
+}
 
 // The root task: its pool, spaces and first capabilities.
 void start_root(Cpu& cpu, Phys boot_page);

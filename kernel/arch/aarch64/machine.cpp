@@ -11,6 +11,7 @@
 #include "kernel/core/log.hpp"
 #include "kernel/drivers/gic.hpp"
 #include "kernel/drivers/pl011.hpp"
+#include "kernel/drivers/smmuv3.hpp"
 #include "psci.hpp"
 #include "switch.hpp"
 
@@ -36,7 +37,8 @@ bool is_device(Phys base, u64 bytes) {
     for (u32 i = 0; i < boot.ram_count; ++i) {
         if (meets(boot.ram[i])) return false;
     }
-    return !meets(boot.gicd) && !meets(boot.gicr) && !meets(boot.gich) && !meets(boot.gicv) && !meets(boot.image);
+    return !meets(boot.gicd) && !meets(boot.gicr) && !meets(boot.gich) && !meets(boot.gicv) && !meets(boot.smmu) &&
+           !meets(boot.image);
 }
 
 Cpu& cpu(CpuId id) { return *reinterpret_cast<Cpu*>(core_memory + id * kCoreBytes + kCpuOffset); }
@@ -70,6 +72,13 @@ void forget_thread(Thread& thread) {
     thread.pool->free(thread.fpu, Pool::order_of<FpuState>());
     thread.fpu = nullptr;
 }
+
+bool confines_dma() { return smmu::present(); }
+Status attach_stream(Space* space, u64 stream) { return smmu::attach(space, stream); }
+bool flush_dma(const Space& space, u64& progress) { return smmu::flush(space, progress); }
+bool forget_dma(Space& space) { return smmu::forget(space); }
+bool dma_gave_up() { return smmu::gave_up(); }
+DmaFault next_dma_fault() { return smmu::next_fault(); }
 
 u32 irq_end() { return gic::spi_end(); }
 void configure_irq(u32 intid, bool edge, CpuId core) { gic::configure_spi(intid, edge, core); }

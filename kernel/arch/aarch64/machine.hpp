@@ -12,6 +12,7 @@ namespace twain::kernel {
 struct Cpu;
 class Space;
 class Thread;
+struct DmaFault;
 struct FpuState;
 
 namespace machine {
@@ -74,6 +75,14 @@ void flush_walks();  // cached table entries of all spaces
 bool flush_space(Space& space, u64& progress);
 bool forget_space(Space& space);  // false: interrupted
 u64 renew_tag(Space& space);      // its tag is stale; what it is then
+
+// DMA (kernel/drivers/smmuv3.hpp)
+[[gnu::cold]] bool confines_dma();
+[[gnu::cold]] Status attach_stream(Space* space, u64 stream);
+[[gnu::cold]] bool flush_dma(const Space& space, u64& progress);
+[[gnu::cold]] bool forget_dma(Space& space);
+[[gnu::cold]] bool dma_gave_up();
+[[gnu::cold]] DmaFault next_dma_fault();
 
 // Threads
 using FpuState = kernel::FpuState;

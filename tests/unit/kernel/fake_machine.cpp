@@ -144,6 +144,29 @@ bool forget_space(Space& space) {
 }
 void activate(Space&) {}
 
+bool confines_dma() { return machine_state.smmu; }
+bool dma_gave_up() { return std::exchange(machine_state.smmu_gave_up, false); }
+Status attach_stream(Space* space, u64 stream) {
+    if (stream >= fake::Machine::kStreams) return {Error::bad_arg, 3};
+    Space*& owner = machine_state.streams[stream];
+    if (space && owner && owner != space) return {Error::occupied, 3};
+    owner = space;
+    return {};
+}
+bool flush_dma(const Space&, u64&) {
+    if (!machine_state.smmu_answers) machine_state.smmu_gave_up = true;
+    return machine_state.smmu_answers;
+}
+bool forget_dma(Space& space) {
+    u64 progress = 0;
+    if (!flush_dma(space, progress)) return false;
+    for (Space*& owner : machine_state.streams) {
+        if (owner == &space) owner = nullptr;
+    }
+    return true;
+}
+DmaFault next_dma_fault() { return {1, 0x10, 0x1000}; }
+
 void enter_thread(Cpu&, Thread&) {}
 void leave_thread(Cpu&, Thread&) {}
 void settle_thread(Thread&) {}

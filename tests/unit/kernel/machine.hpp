@@ -18,6 +18,7 @@ namespace twain::kernel {
 struct Cpu;
 class Space;
 class Thread;
+struct DmaFault;
 
 struct alignas(16) FpuState {
     u64 fpcr, fpsr;
@@ -75,6 +76,14 @@ bool flush_space(Space& space, u64& progress);
 bool forget_space(Space& space);
 void activate(Space& space);
 
+// DMA
+bool confines_dma();
+Status attach_stream(Space* space, u64 stream);
+bool flush_dma(const Space& space, u64& progress);
+bool forget_dma(Space& space);
+bool dma_gave_up();
+DmaFault next_dma_fault();
+
 // Threads
 using FpuState = kernel::FpuState;
 void enter_thread(Cpu& cpu, Thread& thread);
@@ -124,6 +133,11 @@ struct Machine {
     u64 flushed_walks = 0;
     u64 forgotten_spaces = 0;
     u64 zeroed = 0;  // bytes
+    static constexpr u64 kStreams = 4;
+    bool smmu = false;         // is there one?
+    bool smmu_answers = true;  // if not, it makes the kernel give up
+    bool smmu_gave_up = false;
+    Space* streams[kStreams] = {};
     bool enabled[1020] = {};
     u64 deactivated = 0;
     std::string uart;

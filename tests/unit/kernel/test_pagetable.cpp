@@ -23,7 +23,8 @@ struct Fixture {
     }
     Error map(u64 at, u64 to, u64 bytes, u8 rights = kRead, unsigned* steps = nullptr) {
         for (u64 done = 0; done < bytes;) {
-            const auto step = tables.map_step(*pool, {at + done}, {to + done}, bytes - done, rights, false);
+            const auto step = tables.map_step(*pool, {at + done}, {to + done}, bytes - done,
+                                              machine::TableFormat::leaf(rights, false));
             if (step.error != Error::none) return step.error;
             done += step.bytes;
             if (steps) ++*steps;
@@ -92,9 +93,10 @@ TEST_CASE_METHOD(Fixture, "two levels of tables in which nothing is mapped are i
 
 TEST_CASE_METHOD(Fixture, "rights change in place") {
     REQUIRE(map(0, 0, kMega2 + kPage, kReadWrite) == Error::none);
-    REQUIRE(tables.protect_step({0}, kRead, false) == kMega2);
-    REQUIRE(tables.protect_step({kMega2}, kRead, false) == kPage);
-    REQUIRE(tables.protect_step({3 * kMega2}, kRead, false) == kMega2);  // nothing there: nothing changes
+    REQUIRE(tables.protect_step({0}, machine::TableFormat::leaf(kRead, false)) == kMega2);
+    REQUIRE(tables.protect_step({kMega2}, machine::TableFormat::leaf(kRead, false)) == kPage);
+    REQUIRE(tables.protect_step({3 * kMega2}, machine::TableFormat::leaf(kRead, false)) ==
+            kMega2);  // nothing there: nothing changes
     REQUIRE(walk(0) == std::pair{u64{0}, kMega2});
     REQUIRE(walk(3 * kMega2).second == 0);
 }

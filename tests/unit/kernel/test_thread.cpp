@@ -154,8 +154,8 @@ TEST_CASE("vCPU: what it needs, who runs it, how it ends") {
 TEST_CASE("system: rights for each method, information, power, UART") {
     World w(2);
     REQUIRE(w.invoke(kC, abi::cspace::copy, 40, kSystem, 0).ok());
-    for (u64 method = 0; method < 7; ++method) REQUIRE(w.invoke(40, method).error() == Error::rights);
-    REQUIRE(w.invoke(40, 7).error() == Error::bad_method);
+    for (u64 method = 0; method < 9; ++method) REQUIRE(w.invoke(40, method).error() == Error::rights);
+    REQUIRE(w.invoke(40, 9).error() == Error::bad_method);
     REQUIRE(w.invoke(kSystem, ~u64{0}).error() == Error::bad_method);
     const Answer info = w.invoke(kSystem, abi::system::info, 1);
     REQUIRE(info.x[2] == 2);
