@@ -2,7 +2,7 @@
 // Copyright The Twain authors
 //
 // The interrupt controller: its registers at every offset and width, and random histories of several vCPUs against
-// a reference that knows only pending, enabled and line, with a kernel that is played here.
+// a reference that knows only pending, enabled and line, with the kernel's own planning between them and a guest that is played.
 #include <catch2/catch.hpp>
 
 #include <array>
@@ -11,6 +11,8 @@
 #include <random>
 #include <vector>
 
+#include "kernel/core/virq_page.hpp"
+#include "tests/unit/kernel/fake_lists.hpp"
 #include "vmm/gic/gic.hpp"
 
 using namespace twain;
@@ -45,38 +47,30 @@ struct Board {
     Kicks kicks;
 };
 
-// What the kernel and the guest do with one vCPU's entries.
+// One vCPU in the kernel's hands, and its guest.
 struct Played {
     abi::VcpuPage* page = nullptr;
-    std::uint64_t pending = 0, active = 0;
-    std::uint64_t retired = 0;  // not reported yet
-    std::array<std::uint32_t, 64> words{};
+    kernel::VirqPlan plan;
+    kernel::fake::Lists lists;
+    int active = -1;  // the list register that the guest is handling
     bool exit_asked = false;
 
     void take() {
-        const std::uint64_t posted = std::exchange(page->posted, 0);
-        const std::uint64_t recalled = std::exchange(page->recalled, 0);
         for (unsigned i = 0; i < 64; ++i) {
-            if ((posted >> i & 1) != 0) {
-                REQUIRE((page->virq[i] & 0xffff) == i);
-                words[i] = page->virq[i];
-                pending |= std::uint64_t{1} << i;
-            }
-            if ((recalled >> i & 1) != 0) {
-                const std::uint64_t b = std::uint64_t{1} << i;
-                REQUIRE(((pending | active | retired) & b) != 0);
-                if ((pending & b) != 0 && (active & b) == 0) {
-                    retired |= b;
-                }
-                pending &= ~b;
-            }
+            REQUIRE(((page->posted >> i & 1) == 0 || (page->virq[i] & 0xffff) == i));
         }
+        kernel::take_posted(plan, *page, lists);
     }
     void exit() {
-        take();
-        page->retired |= std::exchange(retired, 0);
-        page->pending = pending;
-        page->active = active;
+        if (kernel::anything_to_show(plan, *page)) {
+            kernel::show(plan, *page, lists);
+        }
+    }
+    void unload() { kernel::collect(plan, *page, lists); }
+    std::uint64_t held(bool active_too) {
+        std::uint64_t pending = 0, handled = 0;
+        plan.picture(lists, pending, handled);
+        return pending | (active_too ? handled : 0);
     }
 };
 
@@ -98,6 +92,7 @@ public:
           own_(vcpus) {
         for (unsigned v = 0; v < vcpus; ++v) {
             played_[v].page = board_.pages[v];
+            played_[v].lists.number = 1 + (seed + v) % 4;
         }
         shared_.edge = 0;
         board_.d_write(0, v2_ ? 1 : 2);
@@ -106,7 +101,7 @@ public:
 
     void step() {
         const unsigned v = pick(vcpus_);
-        switch (pick(12)) {
+        switch (pick(13)) {
             case 0:
             case 1: acknowledge(v); break;
             case 2:
@@ -122,6 +117,7 @@ public:
                     enter_vmm(v, [] {});
                 }
                 break;
+            case 11: preempt(v); break;
             default: played_[v].take(); break;  // a kick, an interrupt of the host
         }
         at_most_once();
@@ -156,7 +152,7 @@ public:
         }
         for (unsigned v = 0; v < vcpus_; ++v) {
             enter_vmm(v, [] {});
-            CHECK(played_[v].pending == 0);
+            CHECK(played_[v].held(false) == 0);
             CHECK((own_[v].latch & ~(1u << kVirtualTimer)) == 0);
         }
         CHECK(shared_.latch == 0);
@@ -209,20 +205,17 @@ private:
 
     void acknowledge(unsigned v) {
         Played& p = played_[v];
-        const std::uint64_t can = p.pending & ~p.active;
-        if (can == 0 || p.active != 0) {
+        if (p.active >= 0 || (p.active = p.lists.take()) < 0) {
             return;
         }
-        unsigned i = pick(64);
-        while ((can >> i & 1) == 0) {
-            i = (i + 1) % 64;
-        }
+        const std::uint64_t list = p.lists.registers[p.active];
+        const unsigned i = static_cast<unsigned>(list & 0xffff);
         Reference& r = ref(v, i);
         // A change that has not reached this vCPU yet (it has been asked to exit) may come too late for this interrupt; an
         // edge that came meanwhile may then be delivered on its own.
         const bool late = p.exit_asked || (p.page->recalled >> i & 1) != 0;
         const bool by_sender = v2_ && i < 16;
-        const unsigned sender = by_sender ? p.words[i] >> abi::kVirqSourceShift & 7 : 0;
+        const unsigned sender = by_sender ? list >> 32 & 7 : 0;
         bool& excused = excused_[i < 32 ? v : 0][i][sender];
         const bool exact = !late && !excused;
         INFO("interrupt " << i << " on " << v);
@@ -236,21 +229,33 @@ private:
             r.latch &= ~(1u << (i % 32));
         }
         excused = late;
-        p.pending &= ~(std::uint64_t{1} << i);
-        p.active |= std::uint64_t{1} << i;
     }
+    // At once its core takes the maintenance interrupt, if there is one; unless the vCPU loses the core first.
     void end(unsigned v) {
         Played& p = played_[v];
-        if (p.active == 0) {
+        if (p.active < 0) {
             return;
         }
-        const unsigned i = static_cast<unsigned>(std::countr_zero(p.active));
-        p.active = 0;
-        if ((p.pending >> i & 1) == 0) {
-            p.retired |= std::uint64_t{1} << i;
-            if ((p.words[i] & abi::kVirqNotify) != 0) {
-                enter_vmm(v, [] {});
-            }
+        p.lists.end(std::exchange(p.active, -1));
+        if (pick(4) == 0) {
+            preempt(v);
+        } else if (p.lists.ended != 0 || p.plan.any_waiting()) {
+            p.take();
+            told(v);
+        }
+    }
+    // Another vCPU gets the core, and it comes back.
+    void preempt(unsigned v) {
+        Played& p = played_[v];
+        p.unload();
+        if (kernel::posted_or_recalled(*p.page) || p.plan.any_waiting()) {
+            p.take();
+        }
+        told(v);
+    }
+    void told(unsigned v) {
+        if (played_[v].plan.must_notify()) {
+            enter_vmm(v, [] {});
         }
     }
     void sgi(unsigned v) {
@@ -342,8 +347,8 @@ private:
     void at_most_once() {
         for (unsigned i = 32; i < 64; ++i) {
             unsigned holders = 0;
-            for (const Played& p : played_) {
-                holders += static_cast<unsigned>((p.pending | p.active) >> i & 1);
+            for (Played& p : played_) {
+                holders += static_cast<unsigned>(p.held(true) >> i & 1);
             }
             REQUIRE(holders <= 1);
         }

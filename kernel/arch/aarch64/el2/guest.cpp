@@ -12,6 +12,7 @@
 #include "kernel/arch/aarch64/fpu.hpp"
 #include "kernel/core/destroy.hpp"
 #include "kernel/core/switch_to.hpp"
+#include "kernel/core/virq_page.hpp"
 #include "kernel/drivers/gic_lists.hpp"
 #include "regime.hpp"
 #include "switch.hpp"
@@ -30,7 +31,6 @@ constexpr u64 kPstateGuest = 0xf000'0000 | 0x03e0'0000 | 0x1fc0;  // NZCV, TCO, 
 using gic::HardwareLists;
 
 u32 guest_timer_intid() { return gic::setup.guest_timer; }
-u8 timer_priority(const VcpuPage& page) { return static_cast<u8>(page.vtimer); }
 bool timer_enabled(const VcpuPage& page) { return page.vtimer & 0x100; }
 
 // ---- EL1 registers
@@ -121,17 +121,6 @@ void load_lists(const Vcpu& vcpu) {
     hardware.load(vcpu.vmcr, vcpu.active_priorities);
 }
 
-void tell_retired(Vcpu& vcpu) {
-    if (const u64 retired = vcpu.virqs.take_retired())
-        __atomic_fetch_or(&vcpu.page->retired, retired, __ATOMIC_RELEASE);
-}
-
-// What the guest has ended is the VMM's again from here on, whoever has looked and why: nobody may look for it once more.
-void collect(Vcpu& vcpu, const HardwareLists& hardware) {
-    vcpu.virqs.collect(hardware);
-    tell_retired(vcpu);
-}
-
 // When the guest's timer will fire, by the physical counter; kForever: it will not.
 Ticks timer_deadline(const VcpuPage& page) {
     if (!timer_enabled(page) || (page.cntv_ctl & (kTimerEnable | kTimerMask)) != kTimerEnable) return abi::kForever;
@@ -147,7 +136,8 @@ void guest_unload(Cpu& cpu) {
     page.cntv_ctl = reg::CNTV_CTL_EL0::read() & (kTimerEnable | kTimerMask);
     page.cntv_cval = reg::CNTV_CVAL_EL0::read();
     reg::CNTV_CTL_EL0::write(0);
-    collect(vcpu, HardwareLists());
+    const HardwareLists hardware;
+    collect(vcpu.virqs, page, hardware);
     save_lists(vcpu);
     // The physical interrupt's active state is this vCPU's, not the core's.
     vcpu.timer_active = vcpu.virqs.timer_in_flight();
@@ -213,32 +203,14 @@ u64 control_of(const Vcpu& vcpu) {
     return HardwareLists::kEnable | (vcpu.virqs.any_waiting() ? HardwareLists::kUnderflow : 0);
 }
 
-// Takes what the VMM has posted, and brings the list registers up to date. The vCPU is loaded.
+// The vCPU is loaded.
 void plan_interrupts(Vcpu& vcpu) {
-    VcpuPage& page = *vcpu.page;
-    HardwareLists hardware;
-    if (vcpu.virqs.any_listed()) vcpu.virqs.collect(hardware);
-    if (__atomic_load_n(&page.recalled, __ATOMIC_RELAXED)) {
-        for (u64 each = __atomic_exchange_n(&page.recalled, u64{0}, __ATOMIC_ACQUIRE); each; each &= each - 1) {
-            vcpu.virqs.recall(hardware, static_cast<unsigned>(__builtin_ctzll(each)));
-        }
-    }
-    if (__atomic_load_n(&page.posted, __ATOMIC_RELAXED)) {
-        for (u64 each = __atomic_exchange_n(&page.posted, u64{0}, __ATOMIC_ACQUIRE); each; each &= each - 1) {
-            const unsigned entry = static_cast<unsigned>(__builtin_ctzll(each));
-            vcpu.virqs.post(hardware, entry, __atomic_load_n(&page.virq[entry], __ATOMIC_RELAXED));
-        }
-    }
-    if (vcpu.virqs.any_waiting()) (void)vcpu.virqs.fill(hardware, timer_priority(page));
+    const HardwareLists hardware;
+    take_posted(vcpu.virqs, *vcpu.page, hardware);
     hardware.set_control(control_of(vcpu));
-    tell_retired(vcpu);
 }
 
-bool interrupts_changed(const Vcpu& vcpu) {
-    return (__atomic_load_n(&vcpu.page->posted, __ATOMIC_RELAXED) |
-            __atomic_load_n(&vcpu.page->recalled, __ATOMIC_RELAXED)) ||
-           vcpu.virqs.any_waiting();
-}
+bool interrupts_changed(const Vcpu& vcpu) { return posted_or_recalled(*vcpu.page) || vcpu.virqs.any_waiting(); }
 
 // ---- leaving
 
@@ -250,13 +222,10 @@ void to_host(Cpu& cpu, Thread& thread, VcpuPage& page) {
     cpu.frame = &thread.frame;
 }
 
-// What the VMM sees of its interrupts when the vCPU comes back. It is loaded.
-void show_interrupts(Vcpu& vcpu) {
-    VcpuPage& page = *vcpu.page;
+// It is loaded.
+[[gnu::noinline]] void show_interrupts(Vcpu& vcpu) {
     const HardwareLists hardware;
-    collect(vcpu, hardware);
-    vcpu.virqs.picture(hardware, page.pending, page.active);
-    (void)vcpu.virqs.take_notify();
+    show(vcpu.virqs, *vcpu.page, hardware);
 }
 
 void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
@@ -266,11 +235,7 @@ void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
     page.left = left;
     page.exit_reason = static_cast<u32>(reason);
     ++page.exits_vmm;
-    if (vcpu.virqs.any_listed()) {
-        show_interrupts(vcpu);
-    } else if (page.pending | page.active) {
-        page.pending = page.active = 0;
-    }
+    if (anything_to_show(vcpu.virqs, page)) show_interrupts(vcpu);
     to_host(cpu, thread, page);
     guest_finish(cpu, thread, static_cast<u64>(reason));
     machine::activate(cpu, *thread.space);
@@ -285,7 +250,7 @@ void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
     ++page.exits_wfi;
     const HardwareLists hardware;
     if (vcpu.virqs.any_listed()) {
-        collect(vcpu, hardware);
+        collect(vcpu.virqs, page, hardware);
         if (vcpu.virqs.take_notify()) return exit_to_vmm(cpu, abi::Exit::eoi);  // a sleeper would not be told
     }
     const u64 control = reg::CNTV_CTL_EL0::read();
@@ -373,7 +338,8 @@ void guest_timer_interrupt(Cpu& cpu) {
     }
     // It stays active until the guest ends the virtual interrupt. The one before has been ended, or this one would
     // not have come; its list register may still count as taken.
-    collect(*vcpu, HardwareLists());
+    const HardwareLists hardware;
+    collect(vcpu->virqs, *vcpu->page, hardware);
     vcpu->virqs.raise_timer();
     if (vcpu->sleeping && vcpu->runner) guest_wake(cpu, *vcpu->runner);
 }
