@@ -141,6 +141,9 @@ TABLE = {
                            ("an SMMU that does not answer makes a removal fail, and what it may use stays where it is",)),
     "system.dma_fault": Entry("rights", "of_unattached of_unmapped of_read_only after_the_space flood no_smmu",
                               {"unsupported": "only without an SMMU: see system.dma_fault/no_smmu"}),
+    "system.firmware": Entry("rights bad_arg", "unknown hypervisor",
+                             {"unsupported": "every machine of the tests has firmware that answers: see the host test"},
+                             ("a firmware call is passed on, but none that would take the machine from the kernel",)),
     "system.info": Entry("rights bad_arg", "values idle_counts idle_of_other_core"),
     # ---- what is no method
     "registers": Entry("", "between_processes between_guests from_guest_to_process from_process_to_guest"),

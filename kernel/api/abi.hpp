@@ -120,7 +120,7 @@ inline constexpr std::uint8_t irq_bind = 1, irq_ack = 2;
 // vcpu
 inline constexpr std::uint8_t vcpu_run = 1, vcpu_kick = 2, vcpu_configure = 4;
 // system
-inline constexpr std::uint8_t sys_mint = 1, sys_power = 2, sys_log = 4, sys_info = 8;
+inline constexpr std::uint8_t sys_mint = 1, sys_power = 2, sys_log = 4, sys_info = 8, sys_firmware = 16;
 }  // namespace rights
 
 // ---------------------------------------------------------------------------------------------
@@ -252,7 +252,19 @@ namespace system {
 //   attach       x2 DMA space (use), or 0: none; x3 stream: what the device of that stream reaches (mint)
 //   dma_fault    -> x2 kind (Arm IHI 0070 7.3; 0: none), x3 stream, x4 address: what a device was refused, the oldest
 //                first; forgotten when read                                                      (info)
-enum Method : std::uint32_t { make_sched, make_irq, make_memory, power, log_read, uart, info, attach, dma_fault };
+//   firmware     x2 fast call (SMCCC), x3..x7 its first five arguments -> x2..x5 its results; not PSCI, not SDEI   (firmware)
+enum Method : std::uint32_t {
+    make_sched,
+    make_irq,
+    make_memory,
+    power,
+    log_read,
+    uart,
+    info,
+    attach,
+    dma_fault,
+    firmware
+};
 inline constexpr std::uint64_t kPowerOff = 0, kPowerReset = 1;
 }  // namespace system
 

@@ -228,6 +228,17 @@ Status dma_fault(Invocation& call) {
     return {};
 }
 
+Status pass_to_firmware(Invocation& call) {
+    const smccc::Conduit conduit = machine::firmware();
+    if (conduit == smccc::Conduit::none) return Error::unsupported;
+    if (!smccc::may_pass(call.arg(2), conduit)) return {Error::bad_arg, 2};
+    u64 x[6];
+    for (unsigned n = 0; n < 6; ++n) x[n] = call.arg(2 + n);
+    machine::call_firmware(x);
+    for (unsigned n = 0; n < 4; ++n) call.result(2 + n, x[n]);
+    return {};
+}
+
 Status read_log(Invocation& call) {
     u64 words[4] = {};
     const LogPart part = log_read(call.arg(2), reinterpret_cast<char*>(words), sizeof words);
@@ -335,9 +346,9 @@ Status invoke_vcpu(Invocation& call, u32 method) {
 }
 
 Status invoke_system(Invocation& call, u32 method) {
-    static constexpr u8 kNeeds[] = {rights::sys_mint,  rights::sys_mint, rights::sys_mint,
-                                    rights::sys_power, rights::sys_log,  rights::sys_power,
-                                    rights::sys_info,  rights::sys_mint, rights::sys_info};
+    static constexpr u8 kNeeds[] = {rights::sys_mint, rights::sys_mint,    rights::sys_mint, rights::sys_power,
+                                    rights::sys_log,  rights::sys_power,   rights::sys_info, rights::sys_mint,
+                                    rights::sys_info, rights::sys_firmware};
     const u8 needed = method < sizeof kNeeds ? kNeeds[method] : u8{0};
     if (const Status status = call.need(needed); !status.ok()) return status;
     switch (method) {
@@ -352,6 +363,7 @@ Status invoke_system(Invocation& call, u32 method) {
             return {};
         case abi::system::attach: return attach(call);
         case abi::system::dma_fault: return dma_fault(call);
+        case abi::system::firmware: return pass_to_firmware(call);
         case abi::system::info: return info(call);
         default: return {Error::bad_method, 1};
     }

@@ -294,6 +294,10 @@ struct System : Handle {
         const Regs r = invoke_regs(abi::system::dma_fault);
         return {Status{r.x1}, DmaFault{r.x2, r.x3, r.x4}};
     }
+    Result<std::uint64_t> firmware(std::uint64_t function, std::uint64_t a = 0) const {  // its first result
+        const Regs r = invoke_regs(abi::system::firmware, function, a);
+        return {Status{r.x1}, std::uint64_t{r.x2}};
+    }
     Status power(std::uint64_t what) const { return invoke(abi::system::power, what); }
     Status release_uart() const { return invoke(abi::system::uart, 0); }
     Status reclaim_uart() const { return invoke(abi::system::uart, 1); }

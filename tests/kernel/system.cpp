@@ -69,6 +69,33 @@ void log_and_info() {
     check("system.info/idle_counts", kSystem.info(0)->idle_ticks - idle > sys::ticks_per_second() / 250);
 }
 
+// On this machine: PSCI, and nothing else, by SMC or HVC.
+void firmware() {
+    Scratch scratch;
+    constexpr u64 kNotSupported = 0xffff'ffff, kUnknown = 0x8200'1234;
+    const auto& boot = *reinterpret_cast<const abi::BootInfo*>(abi::kBootInfoAddress);
+    expect("system.firmware/rights", Error::rights,
+           sys::System{scratch.copy(abi::kRootSystem, 0xf)}.firmware(kUnknown).status());
+    for (const u64 width : {u64{0}, u64{1} << 30}) {
+        for (const u64 psci :
+             {0x8400'0000, 0x8400'0002, 0x8400'0003, 0x8400'0008, 0x8400'0009, 0x8400'001f, 0x8400'0020, 0x8400'003f}) {
+            expect("system.firmware/bad_arg", Error::bad_arg, kSystem.firmware(psci | width).status());
+        }
+        expect("system.firmware/bad_arg", Error::bad_arg, kSystem.firmware(0x0200'0000 | width).status());
+    }
+    expect("system.firmware/bad_arg", Error::bad_arg, kSystem.firmware(~u64{0}).status());
+    expect("system.firmware/bad_arg", Error::bad_arg, kSystem.firmware(0x8401'0008).status());
+    expect("system.firmware/bad_arg", Error::bad_arg, kSystem.firmware(u64{1} << 32 | kUnknown).status());
+    if (boot.psci_conduit == 2) {
+        expect("system.firmware/hypervisor", Error::bad_arg, kSystem.firmware(0x8600'0000).status());
+    } else {
+        skip("system.firmware/hypervisor", "by SMC");
+    }
+    const auto answer = kSystem.firmware(kUnknown);
+    expect_ok("system.firmware/unknown", answer.status());
+    expect_equal("system.firmware/unknown", kNotSupported, *answer & 0xffff'ffff);
+}
+
 void log_text() {
     // What is written is read again, and a position from long ago leads to what is still there.
     u64 position = 0;
@@ -92,6 +119,7 @@ void log_text() {
 
 void test_system() {
     device_memory();
+    firmware();
     log_and_info();
     log_text();
 }

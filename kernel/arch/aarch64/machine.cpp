@@ -116,6 +116,9 @@ bool power(u64 what) {
     return false;
 }
 
+smccc::Conduit firmware() { return static_cast<smccc::Conduit>(boot_info().psci_conduit); }
+void call_firmware(u64 (&x)[6]) { psci::call(boot_info().psci_conduit, x); }
+
 u64 boot_flags() { return boot_info().flags; }
 
 }  // namespace machine

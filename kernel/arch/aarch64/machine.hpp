@@ -4,6 +4,7 @@
 // The machine as the portable core sees it. Host tests bring their own file of this name.
 #pragma once
 
+#include "kernel/core/smccc.hpp"
 #include "kernel/core/types.hpp"
 #include "layout.hpp"
 
@@ -106,6 +107,8 @@ Phys virtual_interface();  // GICV, which guests map; 0: they have it in system 
 [[gnu::cold]] void uart_write(const char* text, u64 bytes);  // nothing while the kernel does not own the UART
 [[gnu::cold]] void uart_enable(bool own);
 [[gnu::cold]] bool power(u64 what);
+[[gnu::cold]] smccc::Conduit firmware();
+[[gnu::cold]] void call_firmware(u64 (&x)[6]);  // in: function and arguments; out: the first four are results
 u64 boot_flags();
 
 }  // namespace machine

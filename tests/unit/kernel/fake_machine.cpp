@@ -194,6 +194,11 @@ bool power(u64 what) {
     machine_state.powered.push_back(what);
     return what <= abi::system::kPowerReset;
 }
+smccc::Conduit firmware() { return machine_state.conduit; }
+void call_firmware(u64 (&x)[6]) {
+    machine_state.firmware_calls.push_back(x[0]);
+    for (u64& each : x) ++each;
+}
 u64 boot_flags() { return 2; }
 
 }  // namespace machine

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "kernel/core/smccc.hpp"
 #include "kernel/core/types.hpp"
 
 namespace twain::kernel {
@@ -107,6 +108,8 @@ Phys virtual_interface();
 void uart_write(const char* text, u64 bytes);
 void uart_enable(bool own);
 bool power(u64 what);
+smccc::Conduit firmware();
+void call_firmware(u64 (&x)[6]);
 u64 boot_flags();
 
 }  // namespace machine
@@ -143,6 +146,8 @@ struct Machine {
     std::string uart;
     bool uart_owned = true;
     std::vector<u64> powered;
+    smccc::Conduit conduit = smccc::Conduit::smc;
+    std::vector<u64> firmware_calls;
     std::function<bool()> preempt;        // empty: never
     std::function<void()> while_waiting;  // called once, the next time that the kernel waits
     std::function<void()> while_writing;  // called once, by the next text that goes out of the UART

@@ -154,8 +154,8 @@ TEST_CASE("vCPU: what it needs, who runs it, how it ends") {
 TEST_CASE("system: rights for each method, information, power, UART") {
     World w(2);
     REQUIRE(w.invoke(kC, abi::cspace::copy, 40, kSystem, 0).ok());
-    for (u64 method = 0; method < 9; ++method) REQUIRE(w.invoke(40, method).error() == Error::rights);
-    REQUIRE(w.invoke(40, 9).error() == Error::bad_method);
+    for (u64 method = 0; method < 10; ++method) REQUIRE(w.invoke(40, method).error() == Error::rights);
+    REQUIRE(w.invoke(40, 10).error() == Error::bad_method);
     REQUIRE(w.invoke(kSystem, ~u64{0}).error() == Error::bad_method);
     const Answer info = w.invoke(kSystem, abi::system::info, 1);
     REQUIRE(info.x[2] == 2);
@@ -166,6 +166,41 @@ TEST_CASE("system: rights for each method, information, power, UART") {
     REQUIRE(w.invoke(kSystem, abi::system::uart, 0).ok());
     REQUIRE_FALSE(fake::state().uart_owned);
     REQUIRE(w.invoke(kSystem, abi::system::uart, 1).ok());
+}
+
+TEST_CASE("a firmware call is passed on, but none that would take the machine from the kernel") {
+    World w;
+    auto& machine = fake::state();
+    const auto make = [&](u64 function) {
+        return w.invoke(kSystem, abi::system::firmware, function, 11, 12, 13, 14, 15);
+    };
+    const Answer answer = make(0x8000'0000);  // SMCCC_VERSION
+    REQUIRE(answer.ok());
+    REQUIRE((answer.x[2] == 0x8000'0001 && answer.x[3] == 12 && answer.x[4] == 13 && answer.x[5] == 14));
+    const auto passes = [&](u64 function) {
+        const std::size_t before = machine.firmware_calls.size();
+        const Answer made = make(function);
+        const bool passed = machine.firmware_calls.size() > before;
+        REQUIRE(made.error() == (passed ? Error::none : Error::bad_arg));
+        return passed;
+    };
+    for (const u64 width : {u64{0}, u64{1} << 30}) {
+        for (u64 n = 0; n < 0x40; ++n) REQUIRE_FALSE(passes(0x8400'0000 | width | n));
+        REQUIRE(passes(0x8400'0050 | width));        // TRNG_VERSION
+        REQUIRE_FALSE(passes(0x0400'0050 | width));  // not fast
+        REQUIRE(passes(0xb200'0001 | width));        // a trusted OS
+        REQUIRE_FALSE(passes(0x8401'0003 | width));  // PSCI with the hint that there is no SVE state
+        REQUIRE_FALSE(passes(u64{1} << 32 | 0x8200'0000 | width));
+        REQUIRE_FALSE(passes(~u64{0}));
+        for (const u64 owner : {5, 6}) {
+            machine.conduit = smccc::Conduit::hvc;
+            REQUIRE_FALSE(passes(u64{1} << 31 | width | owner << 24));
+            machine.conduit = smccc::Conduit::smc;
+            REQUIRE(passes(u64{1} << 31 | width | owner << 24));
+        }
+    }
+    machine.conduit = smccc::Conduit::none;
+    REQUIRE(make(0x8000'0000).error() == Error::unsupported);
 }
 
 TEST_CASE("the log keeps the last 16 KiB and says where it goes on") {
