@@ -49,7 +49,7 @@ public:
     Phys root() const { return machine::to_phys(kTop ? top_ : root_); }
 
     // Writes one descriptor, the largest that alignment and length allow. All 4K multiples.
-    Step map_step(Pool& pool, Virt at, Phys to, u64 bytes, u64 attributes) {
+    [[gnu::always_inline]] Step map_step(Pool& pool, Virt at, Phys to, u64 bytes, u64 attributes) {
         const u64 leaf = to.value | attributes | kValid;
         const unsigned first = level_for(at.value | to.value, bytes);
         Entry* table = root_;

@@ -18,7 +18,7 @@ void requeue_level(Cpu& cpu, Thread& thread) {
     make_ready(cpu, thread);
 }
 
-void exhaust(Cpu& cpu, Sched& sched) {
+[[gnu::cold, gnu::noinline]] void exhaust(Cpu& cpu, Sched& sched) {
     if (!sched.budget.limited()) {
         sched.budget.refill();
         return;

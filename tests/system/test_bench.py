@@ -115,7 +115,7 @@ def test_raising_a_record_needs_a_reason(recorded):
     assert found["raised"] == [{"key": "a", "from": 100, "to": 120, "because": "more is done"}]
 
 
-def test_every_quick_figure_is_recorded():
+def test_every_figure_of_the_gate_is_recorded():
     figures = record.load()["figures"]
-    for name in bench.QUICK:
+    for name in bench.GATE:
         assert {measure.key for measure in bench.TABLES[name].measures if measure.exact} <= set(figures)

@@ -247,7 +247,7 @@ def parser():
               ["bench kernel --json kernel.json", "bench --check"])
     sub.add_argument("tables", nargs="*", metavar="TABLE", type=_table,
                      help="what to measure: " + ", ".join(commands.BENCH_TABLES) + " (default: " +
-                     " ".join(commands.BENCH_QUICK) + ")")
+                     " ".join(commands.BENCH_QUICK) + "; with --check or --record " + " ".join(commands.BENCH_GATE) + ")")
     sub.add_argument("--json", type=_output, metavar="FILE", help="write the figures to FILE")
     sub.add_argument("--write-docs", action="store_true", help="remake the tables in docs/benchmarks.md")
     sub.add_argument("--check", action="store_true", help="fail (exit code 7) if a figure is 5 %% above the recorded one")

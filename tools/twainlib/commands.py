@@ -19,7 +19,7 @@ from .progress import say, stage
 from .session import Session
 
 SUITES = suites.NAMES
-BENCH_TABLES, BENCH_QUICK = tuple(bench_module.TABLES), bench_module.QUICK
+BENCH_TABLES, BENCH_QUICK, BENCH_GATE = tuple(bench_module.TABLES), bench_module.QUICK, bench_module.GATE
 FUZZ_BACKENDS = fuzz_module.BACKENDS
 
 

@@ -18,7 +18,8 @@ from .figures import Figure, text
 __all__ = ["TABLES", "DOCUMENT", "build_plugin", "plugin_problem", "run"]
 
 TABLES = {table.name: table for table in (kernel.TABLE, vm.TABLE, scale.TABLE, guest.TABLE)}
-QUICK = ("kernel", "vm")  # what `bench` measures without a name, and what the regression gate holds
+QUICK = ("kernel", "vm")  # what `bench` measures without a name
+GATE = (*QUICK, "scale")  # the same with --check or --record
 DOCUMENT = document.PATH
 
 
@@ -30,7 +31,7 @@ def run(options):
     if options.profile:
         print(profile.text(_profile(directory, options.profile)))
         return Exit.OK
-    tables = [TABLES[name] for name in dict.fromkeys(options.tables or QUICK)]
+    tables = [TABLES[name] for name in dict.fromkeys(options.tables or (GATE if options.check or options.record else QUICK))]
     figures = {}
     for table in tables:
         values = table.measure(directory)

@@ -137,7 +137,7 @@ void guest_unload(Cpu& cpu) {
     page.cntv_cval = reg::CNTV_CVAL_EL0::read();
     reg::CNTV_CTL_EL0::write(0);
     const HardwareLists hardware;
-    collect(vcpu.virqs, page, hardware);
+    if (vcpu.virqs.any_listed()) collect(vcpu.virqs, page, hardware);
     save_lists(vcpu);
     // The physical interrupt's active state is this vCPU's, not the core's.
     vcpu.timer_active = vcpu.virqs.timer_in_flight();

@@ -52,7 +52,7 @@ struct TableFormat {
     static constexpr u64 leaf(u8 rights, bool device) {
         static_assert((abi::rights::mem_read | abi::rights::mem_write) == 3 && abi::rights::mem_exec == 4);
         const u64 executable = rights >> 2 & 1;
-        return 0x400 | (device ? 0x1 << 2 : 0xf << 2 | 0x300) | (rights & 3) << 6 | (executable ^ 1) << 54;
+        return 0x400 | (device ? 0x1 << 2 : 0xf << 2 | 0x300) | u64{rights & 3u} << 6 | (executable ^ 1) << 54;
     }
 };
 
