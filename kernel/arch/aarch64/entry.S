@@ -58,6 +58,7 @@ user_irq:
     vector  user_serror
     vector  user_serror
 
+    .section .text.entry, "ax"      // so that the next vectors, which are aligned, can follow at once
     .balign 64
     .global slow_syscall
 slow_syscall:

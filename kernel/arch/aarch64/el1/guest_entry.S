@@ -56,6 +56,7 @@ guest_vectors:
     guest_vector guest_sync
     guest_vector guest_sync
 
+    .section .text.entry, "ax"
     .balign 64
 guest_sync:
     stp     x0, x1, [sp, #0]
