@@ -139,7 +139,8 @@ namespace pool {
 //             notification  -
 //             vcpu          x4 slot of a guest space (right: use), x5 MPIDR affinity of the vCPU
 //   stat    -> x2 bytes in all, x3 bytes free
-enum Method : std::uint32_t { create = 0, stat = 1 };
+//   split   x2 bytes (4K multiple, >= 16K), x3 destination slot: what was never used becomes a pool of its own
+enum Method : std::uint32_t { create = 0, stat = 1, split = 2 };
 }  // namespace pool
 
 namespace cspace {

@@ -207,6 +207,18 @@ Status make_pool(Invocation& call) {
     return {};
 }
 
+Status split_pool(Invocation& call) {
+    if (const Status status = derivable(call.slot); !status.ok()) return status;
+    const u64 bytes = call.arg(2);
+    if (bytes < Pool::kMinBytes || (bytes & (kPage - 1))) return {Error::bad_arg, 2};
+    const auto slot = call.destination(3);
+    if (!slot.ok()) return slot.status();
+    Pool* const part = call.object<Pool>().split(bytes);
+    if (!part) return Error::no_memory;
+    first_capability(call.slot, *slot.value(), *part);
+    return {};
+}
+
 Status split(Invocation& call) {
     const u64 keep = call.arg(2);
     if (keep == 0 || keep >= call.cap.bytes() || (keep & (kPage - 1))) return {Error::bad_arg, 2};
@@ -237,9 +249,9 @@ Status derive_range(Invocation& call) {
 }  // namespace
 
 Status invoke_pool(Invocation& call, u32 method) {
-    if (method == abi::pool::create) {
+    if (method == abi::pool::create || method == abi::pool::split) {
         if (const Status status = call.need(rights::pool_create); !status.ok()) return status;
-        return create_any(call);
+        return method == abi::pool::create ? create_any(call) : split_pool(call);
     }
     if (method != abi::pool::stat) return {Error::bad_method, 1};
     call.result(2, call.object<Pool>().bytes());

@@ -22,7 +22,8 @@ Pool* Pool::create(void* base, u64 bytes) {
     pool->type = kType;
     pool->base_ = start;
     pool->bytes_ = bytes;
-    pool->fresh_ = start + head;
+    pool->first_ = pool->fresh_ = start + head;
+    pool->end_ = start + bytes;
     pool->free_bytes_ = bytes - head;
     pool->wiped_ = start + kPage;
     pool->notes_ = reinterpret_cast<u8*>(start + sizeof(Pool));
@@ -52,7 +53,7 @@ void* Pool::take(unsigned order) {
         block = lists_[from];
         unlink(block, from);
     } else {
-        if (fresh_ + kPage > base_ + bytes_) return nullptr;
+        if (fresh_ == end_) return nullptr;
         block = reinterpret_cast<Block*>(fresh_);
         machine::zero(&note(block), kPage >> kUnitShift);
         fresh_ += kPage;
@@ -107,12 +108,44 @@ void Pool::free(void* memory, unsigned order) {
     recent_[order] = memory;
 }
 
+Pool* Pool::split(u64 bytes) {
+    if (bytes > end_ - fresh_) return nullptr;
+    end_ -= bytes;
+    bytes_ -= bytes;
+    free_bytes_ -= bytes;
+    Pool* const part = create(reinterpret_cast<void*>(end_), bytes);
+    part->pool = this;
+    return part;
+}
+
+// Its last page, or all of it. True: all of it.
+bool Pool::take_back_step(Pool& part) {
+    const u64 at = part.base_, whole = part.bytes_;
+    if (at == end_) {
+        machine::zero(&part, kPage);
+        end_ += whole;
+        bytes_ += whole;
+        free_bytes_ += whole;
+        return true;
+    }
+    part.bytes_ = whole - kPage;
+    if (part.free_bytes_) part.free_bytes_ -= kPage;
+    auto* const page = reinterpret_cast<void*>(at + (whole - kPage));
+    if (page == &part) machine::zero(page, kPage);
+    machine::zero(&note(page), kPage >> kUnitShift);
+    bytes_ += kPage;
+    free(page, kOrders - 1);
+    return page == &part;
+}
+
 bool Pool::wipe_step() {
-    if (wiped_ < fresh_) {
+    if (wiped_ == fresh_) wiped_ = end_;
+    if (wiped_ < base_ + bytes_) {
         machine::zero(reinterpret_cast<void*>(wiped_), kPage);
         wiped_ += kPage;
         return false;
     }
+    if (pool) return pool->take_back_step(*this);
     machine::zero(this, kPage);
     return true;
 }

@@ -5,8 +5,9 @@
 // and mapping node comes from one, so that nobody can exhaust anybody else.
 //
 //   base                                                                    base + bytes
-//   | Pool | one byte per 64-byte unit | pages in use or on free lists | never used yet |
+//   | Pool | one byte per 64-byte unit | pages in use or on free lists | never used yet | what split() gave away |
 //
+// What was given away comes back as pages on the free lists, or, where it borders on that, as what was never used.
 // Blocks are powers of two from 64 bytes to 4 KiB, naturally aligned, with buddies merged on free, except that
 // the last block of each size to be freed waits for the next request of that size. All calls: under the structure
 // lock.
@@ -51,11 +52,16 @@ public:
         return *reinterpret_cast<T*>(align_down(reinterpret_cast<u64>(inside), u64{1} << (order_of<T>() + kUnitShift)));
     }
 
-    u64 bytes() const { return bytes_; }
+    // What was never used, at its end, becomes a pool of its own, whose `pool` is this one. nullptr: there is less. At least
+    // kMinBytes, a multiple of kPage.
+    Pool* split(u64 bytes);
+
+    u64 bytes() const { return bytes_; }                                            // without what was given away
+    u64 head() const { return first_ - base_ < bytes_ ? first_ - base_ : bytes_; }  // what it takes for itself
     u64 free_bytes() const { return free_bytes_; }
 
     // Destruction, one page a step, so that it can be interrupted. The pool's own first pages go last.
-    // Returns true when nothing of what the kernel wrote is left.
+    // Returns true when nothing of what the kernel wrote is left, and who it was split from has its pages.
     bool wipe_step();
 
 private:
@@ -71,10 +77,13 @@ private:
     void* allocate_other(unsigned order);
     void merge(void* block, unsigned order);
     void merge_recent();
+    bool take_back_step(Pool& part);
 
     u64 base_;
     u64 bytes_;
+    u64 first_;  // where its blocks begin
     u64 fresh_;  // first page that was never handed out
+    u64 end_;    // of those
     u64 free_bytes_;
     u64 wiped_;
     u8* notes_;

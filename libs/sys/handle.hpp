@@ -254,6 +254,7 @@ struct Pool : Handle {
     Status create_vcpu(Slot to, Space guest, std::uint64_t mpidr) const {
         return create(abi::Type::vcpu, to, guest.slot, mpidr);
     }
+    Status split(std::uint64_t bytes, Slot to) const { return invoke(abi::pool::split, bytes, to); }
     Result<Stat> stat() const {
         const Regs r = invoke_regs(abi::pool::stat);
         return {Status{r.x1}, Stat{r.x2, r.x3}};

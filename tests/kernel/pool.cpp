@@ -113,6 +113,7 @@ void cycles(std::string_view id, unsigned times) {
     expect_nothing_left([](Slot to) { return kSystem.make_irq(kObjects, to, 40, false, 0); });
     expect_nothing_left([](Slot to) { return kSystem.make_memory(to, 0x0901'0000, kPage); });
     expect_nothing_left([](Slot to) { return sys::Memory{kSpare}.make_pool(to); });
+    expect_nothing_left([](Slot to) { return kObjects.split(4 * kPage, to); });
     expect_nothing_left([&](Slot to) { return kSpace.map(page, 0, 0x20'0000'0000, kPage, kRead, to); });
     expect_nothing_left([&](Slot to) { return page.derive(0, kPage, to, rights::all); });
 }
@@ -124,6 +125,55 @@ void give_back() {
     } else {
         skip("pool.create/ten_thousand_cycles", "each takes longer with more cores: a hundred");
     }
+}
+
+// A part of a pool bounds what somebody takes, and comes back as it was.
+void parts() {
+    const u64 before = free_bytes();
+    {
+        Scratch scratch;
+        const sys::Pool pool = scratch.small_pool();
+        const Slot to = scratch.slot();
+        const u64 free = pool.stat()->free;
+        constexpr u64 kPart = 4 * kPage;
+        expect("pool.split/rights", Error::rights, sys::Pool{scratch.copy(pool.slot, 0)}.split(kPart, to));
+        for (const u64 bad : {u64{0}, kPage, 3 * kPage, kPart + 1, kPart + 64, ~u64{0}}) {
+            expect("pool.split/bad_arg", Error::bad_arg, pool.split(bad, to));
+        }
+        expect("pool.split/bad_slot", Error::bad_slot, pool.split(kPart, 0));
+        expect("pool.split/bad_slot", Error::bad_slot, pool.split(kPart, abi::cspace::kSlots));
+        expect("pool.split/occupied", Error::occupied, pool.split(kPart, kPool));
+        expect("pool.split/depth", Error::depth, sys::Pool{scratch.deepest(pool.slot)}.split(kPart, to));
+        expect("pool.split/no_memory", Error::no_memory, pool.split(free + kPage, to));
+        expect("pool.split/no_memory", Error::no_memory, pool.split(0 - kPage, to));
+        expect_equal("pool.split/failure_takes_nothing", free, pool.stat()->free);
+
+        const sys::Pool part{to}, inner{scratch.slot()};
+        expect_ok("pool.split/bounds", pool.split(2 * kPart, to));
+        expect_equal("pool.split/bounds", free - 2 * kPart, pool.stat()->free);
+        expect_equal("pool.split/bounds", 2 * kPart, part.stat()->bytes);
+        expect_ok("pool.split/of_a_part", part.split(kPart, inner.slot));
+        expect_equal("pool.split/of_a_part", kPart, part.stat()->bytes);
+        sys::Status last;
+        unsigned made = 0;
+        for (; last && made < 10; ++made) last = inner.create_space(scratch.slot(), abi::SpaceKind::host);
+        expect("pool.split/bounds", Error::no_memory, last);
+        expect("pool.split/no_memory", Error::no_memory, inner.split(kPart, scratch.slot()));
+        expect_equal("pool.split/bounds", free - 2 * kPart, pool.stat()->free);
+        expect_ok("pool.split/comes_back", kSelf.remove(inner.slot));
+        expect_equal("pool.split/comes_back", 2 * kPart, part.stat()->bytes);
+        // Not the last one first.
+        const sys::Pool second{scratch.slot()};
+        need(pool.split(kPart, second.slot));
+        need(part.create_notification(scratch.slot()));
+        expect_ok("pool.split/comes_back", kSelf.remove(part.slot));
+        expect_equal("pool.split/comes_back", free - kPart, pool.stat()->free);
+        need(second.create_notification(scratch.slot()));
+        expect_ok("pool.split/goes_with_the_whole", kSelf.revoke(pool.slot));
+        expect("pool.split/goes_with_the_whole", Error::bad_slot, kSelf.remove(second.slot));
+        expect_equal("pool.split/goes_with_the_whole", free, pool.stat()->free);
+    }
+    expect_equal("pool.split/comes_back", before, free_bytes());
 }
 
 // The memory comes back from the kernel without what the kernel wrote there.
@@ -148,6 +198,7 @@ void test_pool() {
     arguments();
     exhaust();
     give_back();
+    parts();
     wiped();
 }
 

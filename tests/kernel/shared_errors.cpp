@@ -49,6 +49,7 @@ void revoked_meanwhile() {
     dying("space.map/into_dying_space", kSpace.slot,
           [&](Slot from, Slot to) { return sys::Space{from}.map(memory, 0, 0x20'0000'0000, kPage, kRead, to); });
     dying("pool.create/dying", kPool, [](Slot from, Slot to) { return sys::Pool{from}.create_reply(to); });
+    dying("pool.split/dying", kPool, [](Slot from, Slot to) { return sys::Pool{from}.split(4 * kPage, to); });
     dying("system.make_sched/dying", kPool,
           [](Slot from, Slot to) { return kSystem.make_sched(sys::Pool{from}, to, 0, 0, {}); });
     dying("system.make_irq/dying", kPool,

@@ -74,6 +74,10 @@ constexpr Method kMethods[] = {
      bit(Error::none) | bit(Error::unsupported) | bit(Error::rights) | kParent | kSlotErrors | kSource |
          bit(Error::bad_arg)},
     {Type::pool, abi::pool::stat, {}, bit(Error::none)},
+    {Type::pool,
+     abi::pool::split,
+     {Arg::bytes, Arg::destination},
+     bit(Error::none) | bit(Error::rights) | kParent | kSlotErrors | bit(Error::bad_arg)},
     {Type::cspace,
      abi::cspace::copy,
      {Arg::destination, Arg::source, Arg::rights, Arg::badge},
@@ -163,6 +167,11 @@ constexpr Method kMethods[] = {
     {Type::system, abi::system::log_read, {Arg::value}, set(Error::rights)},
     {Type::system, abi::system::uart, {Arg::flag}, set(Error::rights)},
     {Type::system, abi::system::info, {Arg::core}, set(Error::rights, Error::bad_arg)},
+    {Type::system,
+     abi::system::attach,
+     {Arg::value, Arg::value},
+     bit(Error::none) | bit(Error::rights) | bit(Error::unsupported) | kSource | bit(Error::bad_arg)},
+    {Type::system, abi::system::dma_fault, {}, set(Error::rights, Error::unsupported)},
 };
 constexpr unsigned kMethodCount = sizeof kMethods / sizeof kMethods[0];
 

@@ -181,7 +181,9 @@ void check_capabilities(const Census& census) {
             require(cap.badge == from.badge || !from.badge, "a badge has been replaced");
         } else {
             const Type want = slot.type() == Type::mapping || (slot.type() == Type::pool) ? Type::memory : Type::pool;
-            require(up.type() == want || slot.type() == Type::memory,
+            const bool part = slot.type() == Type::pool && up.type() == Type::pool &&
+                              slot.object<Pool>().pool == &from.object<Pool>();
+            require(up.type() == want || part || slot.type() == Type::memory,
                     "an object's first capability is in the wrong place");
         }
     }
@@ -245,7 +247,7 @@ void check_memory(const Census& census) {
         }
     }
     for (const Pool* pool : census.all<Pool>()) {
-        const u64 head = align_up(sizeof(Pool) + (pool->bytes() >> Pool::kUnitShift), kPage);
+        const u64 head = pool->head();
         require(pool->free_bytes() <= pool->bytes() - head, "a pool has more free than it is large");
         const u64 taken = pool->bytes() - head - pool->free_bytes();
         require(taken >= used[pool], "an object lies in memory that is free");

@@ -154,7 +154,8 @@ TEST_CASE("pool.create: errors, and the type is the whole argument") {
     REQUIRE(world.create(static_cast<Type>(14), 40).error() == Error::bad_arg);
     REQUIRE(world.invoke(kP, abi::pool::create, 0x100 + static_cast<u64>(Type::cspace), 40).error() == Error::bad_arg);
     REQUIRE(world.create(Type::endpoint, 40, 1).error() == Error::bad_arg);
-    REQUIRE(world.create(Type::space, 40, 2).error() == Error::bad_arg);
+    REQUIRE(world.create(Type::space, 40, 2).error() == Error::unsupported);
+    REQUIRE(world.create(Type::space, 40, 3).error() == Error::bad_arg);
     REQUIRE(world.create(Type::vcpu, 40, kS).error() == Error::bad_arg);  // not a guest space
     REQUIRE(world.create(Type::vcpu, 40, kP).error() == Error::bad_type);
     REQUIRE(world.create(Type::endpoint, kP).error() == Error::occupied);

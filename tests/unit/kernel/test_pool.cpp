@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <map>
 #include <random>
+#include <vector>
 
 #include "kernel/core/pool.hpp"
 #include "machine.hpp"
@@ -114,6 +116,123 @@ TEST_CASE("what a user left in memory does not tell a pool what is free") {
         const auto* each = static_cast<const unsigned char*>(kept);
         for (u64 i = 0; i < bytes; ++i) REQUIRE(each[i] == 0xff);
     }
+}
+
+TEST_CASE("pools that are split and taken back in any order have exactly what they had") {
+    Pool& root = fresh_pool();
+    const u64 free = root.free_bytes();
+    std::mt19937 random(3);
+    struct Part {
+        Pool* pool;
+        u64 bytes;
+        std::map<void*, unsigned> blocks;
+    };
+    std::vector<Part> parts{{&root, kBytes, {}}};
+    const auto range = [](const Part& part) { return std::pair{reinterpret_cast<u64>(part.pool), part.bytes}; };
+    u64 splits = 0, refusals = 0;
+    for (int step = 0; step < 20'000; ++step) {
+        Part& part = parts[random() % parts.size()];
+        const bool has_parts =
+            std::any_of(parts.begin(), parts.end(), [&](const Part& it) { return it.pool->pool == part.pool; });
+        switch (random() % 4) {
+            case 0: {
+                const u64 bytes = Pool::kMinBytes + random() % 8 * kPage;
+                const u64 before = part.pool->free_bytes(), all = part.pool->bytes();
+                Pool* const made = part.pool->split(bytes);
+                if (!made) {
+                    REQUIRE((part.pool->free_bytes() == before && part.pool->bytes() == all));
+                    ++refusals;
+                    break;
+                }
+                ++splits;
+                REQUIRE((part.pool->free_bytes() == before - bytes && part.pool->bytes() == all - bytes));
+                REQUIRE((made->bytes() == bytes && made->free_bytes() == bytes - made->head()));
+                parts.push_back({made, bytes, {}});
+                break;
+            }
+            case 1: {
+                if (part.pool == &root || has_parts) break;
+                Pool* const from = part.pool->pool;
+                for (const auto& [block, order] : part.blocks) part.pool->free(block, order);
+                const u64 before = from->free_bytes(), all = from->bytes();
+                while (!part.pool->wipe_step()) {  // meanwhile others take from who it was split from
+                    if (void* block = random() % 4 ? nullptr : from->allocate(6)) from->free(block, 6);
+                }
+                REQUIRE((from->free_bytes() == before + part.bytes && from->bytes() == all + part.bytes));
+                parts.erase(parts.begin() + (&part - parts.data()));
+                break;
+            }
+            case 2: {
+                const unsigned order = static_cast<unsigned>(random() % Pool::kOrders);
+                if (void* const block = part.pool->allocate(order)) {
+                    REQUIRE(zeroed(block, u64{64} << order));
+                    std::memset(block, 0xff, u64{64} << order);
+                    const u64 at = reinterpret_cast<u64>(block);
+                    for (const Part& other : parts) {
+                        if (other.pool == part.pool) continue;
+                        const auto [base, bytes] = range(other);
+                        const bool around = part.pool->pool == other.pool || base < reinterpret_cast<u64>(part.pool);
+                        if (!around) REQUIRE((at + (u64{64} << order) <= base || at >= base + bytes));
+                    }
+                    part.blocks[block] = order;
+                }
+                break;
+            }
+            default:
+                if (!part.blocks.empty()) {
+                    const auto it = std::next(part.blocks.begin(), static_cast<long>(random() % part.blocks.size()));
+                    part.pool->free(it->first, it->second);
+                    part.blocks.erase(it);
+                }
+        }
+        u64 total = 0;
+        for (const Part& each : parts) {
+            u64 used = 0;
+            for (const auto& [block, order] : each.blocks) used += u64{64} << order;
+            REQUIRE(each.pool->bytes() == each.pool->head() + used + each.pool->free_bytes());
+            total += each.pool->bytes();
+        }
+        REQUIRE(total == kBytes);
+    }
+    REQUIRE(splits > 100);
+    REQUIRE(refusals > 0);
+    while (parts.size() > 1) {
+        Part& part = parts.back();
+        const bool has_parts =
+            std::any_of(parts.begin(), parts.end(), [&](const Part& it) { return it.pool->pool == part.pool; });
+        if (has_parts) {
+            std::rotate(parts.begin() + 1, parts.end() - 1, parts.end());
+            continue;
+        }
+        for (const auto& [block, order] : part.blocks) part.pool->free(block, order);
+        while (!part.pool->wipe_step()) {
+        }
+        parts.pop_back();
+    }
+    for (const auto& [block, order] : parts[0].blocks) root.free(block, order);
+    REQUIRE(root.bytes() == kBytes);
+    REQUIRE(root.free_bytes() == free);
+    unsigned pages = 0;
+    while (root.allocate(6)) ++pages;
+    REQUIRE(pages == free / kPage);
+}
+
+TEST_CASE("a pool whose parts have come back is wiped as a whole") {
+    Pool& pool = fresh_pool(kBytes, 0);
+    Pool* const one = pool.split(Pool::kMinBytes);
+    Pool* const two = pool.split(Pool::kMinBytes);
+    for (Pool* part : {one, two}) {
+        std::memset(part->allocate(6), 0xee, kPage);
+        std::memset(part->allocate(6), 0xee, kPage);
+    }
+    for (Pool* part : {one, two}) {  // not in the order that gives it all back as never used
+        while (!part->wipe_step()) {
+        }
+    }
+    for (int i = 0; i < 5; ++i) std::memset(pool.allocate(6), 0xee, kPage);
+    while (!pool.wipe_step()) {
+    }
+    REQUIRE(zeroed(machine::to_virt({fake::kRamBase}), kBytes));
 }
 
 TEST_CASE("a wiped pool leaves nothing of what the kernel wrote") {
