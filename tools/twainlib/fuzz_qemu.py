@@ -40,7 +40,7 @@ def command(seed, calls, options, extra=()):
     devices = [part for i, word in enumerate(words)
                for part in ("-device", f"loader,addr={PARAMETERS + 8 * i:#x},data={word:#x},data-len=8")]
     return qemu.command(image(), cpus=options.cpus or 2, memory="512M", cpu=options.cpu or "cortex-a57",
-                        deterministic=not options.races, el2=not options.el1, extra=[*devices, *extra])
+                        deterministic=not options.races, el2=not options.el1, extra=[*devices, *qemu.DMA, *extra])
 
 
 def repeat(seed, calls, options):
