@@ -86,14 +86,16 @@ void synchronize() {
     }
 }
 
-bool serve_other_cores(Cpu& cpu) {
+bool serve_mail(Cpu& cpu) {
+    return kMail.serve(cpu, [&](Thread& thread) { receive_mail(cpu, thread); });
+}
+
+void serve_other_cores(Cpu& cpu) {
     pass(cpu);
     serve_request(cpu);
-    const bool mail = kMail.serve(cpu, [&](Thread& thread) { receive_mail(cpu, thread); });
+    const bool mail = serve_mail(cpu);
     const bool knocks = kKnocks.serve(cpu, [&](Thread& thread) { receive_knock(cpu, thread); });
-    if (mail && knocks) return true;
-    machine::interrupt(cpu.id);
-    return false;
+    if (!mail || !knocks) machine::interrupt(cpu.id);
 }
 
 }  // namespace twain::kernel

@@ -15,10 +15,11 @@ struct Request {
     void* argument;
 };
 
-// A queue of threads that other cores hand over: see inbox.hpp.
-struct InboxEnds {
-    Thread* first;
-    Thread* last;
+// Threads that other cores hand over: see inbox.hpp.
+struct InboxQueue {
+    u32 taken;  // the lock
+    u64 came;   // how many have come
+    Queue<Post> posts;
 };
 
 struct Cpu {
@@ -39,10 +40,10 @@ struct Cpu {
     u64 ready_levels;  // bitmap of non-empty queues
     Queue<Thread> ready[abi::sched::kPriorities];
     TimerQueue timers;
-    u64 alternate;      // 0, or what `translation` may become without coming here: the other virtual level of a guest
-    Ticks idle;         // ticks spent idle
-    InboxEnds mailbox;  // calls and answers
-    InboxEnds knocks;   // threads for whom something may have come
+    u64 alternate;       // 0, or what `translation` may become without coming here: the other virtual level of a guest
+    Ticks idle;          // ticks spent idle
+    InboxQueue mailbox;  // calls and answers
+    InboxQueue knocks;   // threads for whom something may have come
     Shared<Request*> request;  // from the holder of the structure lock
     u64 mpidr;
     Shared<bool> online;
@@ -103,8 +104,9 @@ void wait_in_kernel();
 // The kernel is broken: stops all other cores, when they are at one of those places. Waits for that, but not for ever.
 void halt_other_cores();
 
-// Entered on the inter-processor interrupt: the mailbox and the request. False: there is more, and the core has interrupted
-// itself for that; first whatever else has come.
-bool serve_other_cores(Cpu& cpu);
+// Entered on the inter-processor interrupt: the mailbox and the request. If there is more, the core interrupts itself.
+void serve_other_cores(Cpu& cpu);
+// The first ones of the mailbox. False: there may be more.
+bool serve_mail(Cpu& cpu);
 
 }  // namespace twain::kernel

@@ -20,6 +20,7 @@ public:
     Queue<Thread> waiting;  // callers, or receivers
     CpuId core;
     u32 receivers;  // what `waiting` holds: 1 receivers, 0 callers
+    u64 draining;   // it goes: who comes into the mailbox from this number on does not call it
 };
 
 // The right to answer one caller later. Several cores may try to put a caller in, or to answer it, at the same time.

@@ -71,19 +71,13 @@ void lend(Thread& caller, Thread& server) {
     sched->user = &server;
 }
 
-// Sends a thread that this core holds to another core's mailbox.
-void mail(CpuId core, Thread& thread) {
-    __atomic_store_n(&thread.mailed, u8{1}, __ATOMIC_RELEASE);
-    kMail.push(core, thread);
-}
-
 // Makes a thread ready that this core has served, on its own core.
 void release(Cpu& cpu, Thread& thread) {
     if (thread.core == cpu.id) {
         make_ready(cpu, thread);
     } else {
         thread.state = State::replying;
-        mail(thread.core, thread);
+        kMail.push(thread.core, thread);
     }
 }
 
@@ -220,7 +214,7 @@ void start_call(Cpu& cpu, Thread& self, Endpoint& endpoint, u64 badge, const Str
     } else if (lock) {  // what travels along needs the lock: the other core does its part while it is held here
         run_on(endpoint.core, [&] { arrive(machine::cpu(), self, lock); });
     } else {
-        mail(endpoint.core, self);
+        kMail.push(endpoint.core, self);
     }
 }
 
@@ -376,10 +370,7 @@ void sleep_on(Cpu& cpu, Notification& note) {
     block(cpu, self);
 }
 
-void post_mail(Thread& thread) {
-    if (__atomic_exchange_n(&thread.knocked, u8{1}, __ATOMIC_ACQ_REL)) return;
-    kKnocks.push(thread.core, thread);
-}
+[[gnu::noinline]] void post_mail(Thread& thread) { kKnocks.push(thread.core, thread); }
 
 [[gnu::noinline]] void wake_waiter(Cpu& cpu, Notification& note) {
     Thread* waiter = note.waiter.acquire();

@@ -12,6 +12,8 @@ namespace twain::kernel {
 
 namespace {
 
+constexpr unsigned kExpired = 4;
+
 void requeue_level(Cpu& cpu, Thread& thread) {
     if (!thread.linked()) return;
     remove_ready(cpu, thread);
@@ -209,7 +211,12 @@ void resolve_hazards(Cpu& cpu) {
 void on_timer(Cpu& cpu) {
     const Ticks now = machine::now();
     charge(cpu, now);
-    while (Timer* timer = cpu.timers.pop_due(now)) expire(cpu, *timer, now);
+    // A few at once: for the others it is due again as soon as it has ended.
+    for (unsigned i = 0; i < kExpired; ++i) {
+        Timer* const timer = cpu.timers.pop_due(now);
+        if (!timer) break;
+        expire(cpu, *timer, now);
+    }
     Thread* current = cpu.current;
     if (current && current->active) {
         Sched& sched = *current->active;

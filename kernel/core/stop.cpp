@@ -89,6 +89,12 @@ bool drain_step(Endpoint& endpoint) {
     bool done = false;
     run_on(endpoint.core, [&] {
         Cpu& cpu = machine::cpu();
+        if (endpoint.waiting.empty()) {
+            // Calls on their way here from other cores come in first; no new ones can begin.
+            done = kMail.served(cpu, endpoint.draining);
+            if (!done) (void)serve_mail(cpu);
+            return;
+        }
         for (unsigned i = 0; i < kDrained && !endpoint.waiting.empty(); ++i) {
             Thread& thread = *endpoint.waiting.pop_front();
             thread.endpoint = nullptr;
@@ -100,12 +106,6 @@ bool drain_step(Endpoint& endpoint) {
             tell_cancelled(thread);
             make_ready(cpu, thread);
         }
-        if (!endpoint.waiting.empty()) return;
-        // Calls on their way here from other cores; no new ones can begin.
-        kMail.take(
-            cpu, [&](Thread& each) { return each.endpoint == &endpoint && each.state == State::calling; },
-            [&](Thread& each) { fail_call(cpu, each, Error::cancelled); });
-        done = true;
     });
     return done;
 }

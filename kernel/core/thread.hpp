@@ -12,6 +12,14 @@
 namespace twain::kernel {
 
 class Vcpu;
+struct InboxQueue;
+
+// A thread's place among those that are handed to a core: see inbox.hpp.
+struct Post : Link {
+    Shared<InboxQueue*> inside;  // nullptr: nowhere
+    Thread* thread;
+    u64 number;  // who came later has a higher one
+};
 
 // Registers as entry.S saves them; the first part of a vCPU state page has the same shape.
 struct Frame {
@@ -46,16 +54,14 @@ public:
     abi::FaultKind fault;
     Shared<State> state;
     bool bound;  // `note` is bound, not only waited for
-    u8 mailed;   // in a mailbox
-    u8 knocked;  // somebody has knocked, or is about to
 
     Shared<bool> stopping;  // stop() is at work: nothing makes it ready
     Shared<Reply*> reply;   // which object holds the right to answer it
     Vcpu* vcpu;             // the guest it is running
     u64 badge;              // of the call that it makes
     machine::FpuState* fpu;
-    Thread* mail;   // next in a core's mailbox
-    Thread* knock;  // next among the knocks at its own core: any core may do that at any time
+    Post mail;   // in a core's mailbox
+    Post knock;  // among the knocks at its own core: any core may do that at any time
     u32 receive_slot;
     CpuId core;
     u64 fault_syndrome;

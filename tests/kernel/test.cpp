@@ -255,6 +255,7 @@ int main() {
     test_registers();
     test_cores();
     test_dma();
+    test_crowd();
     test_shared_errors();
     finish();
     return 0;

@@ -164,5 +164,6 @@ void test_tags();
 void test_registers();
 void test_cores();
 void test_dma();
+void test_crowd();
 
 }  // namespace twain::test

@@ -12,6 +12,7 @@ The faults are data: *.toml beside this file. Each replaces one text of one file
     kernel        the kernel test image (tests/kernel) in QEMU, two cores
     kernel-gic2   the same on a machine with GICv2
     kernel-el1    the same without EL2
+    paths         pytest on tests/fuzz/test_fuzz.py -k longest: the kernel's longest path, in QEMU
     hostile       pytest on tests/system/test_hostile.py: a whole system in QEMU
 
 All happens in a copy of the tree below build/mutants, which later runs reuse; the checkout is not touched. A mutant
@@ -185,6 +186,10 @@ KERNEL = {"kernel": {}, "kernel-gic2": {"gic": 2}, "kernel-el1": {"el2": False}}
 SYSTEM = ["env", f"TWAIN_OUTPUT={WORK / 'system'}", f"PYTHONPATH={TREE / 'tools'}"]  # for systems that the copy's own tool builds
 
 
+MAKES = {"hostile": "from twainlib import hostile; hostile.make(hostile.Board(1))",
+         "paths": f"from pathlib import Path; from twainlib import build; build.targets(['target'], Path('{WORK / 'paths-build.log'}'))"}
+
+
 def build(test, log):
     """True: built, or nothing to build."""
     if test.startswith("unit-"):
@@ -193,8 +198,8 @@ def build(test, log):
     if test in KERNEL:
         configure(True, log)
         return execute(["cmake", "--build", TARGET, "--target", "image-kernel"], log, BUILD_LIMIT) == 0
-    if test == "hostile":
-        make = "from twainlib import hostile; hostile.make(hostile.Board(1))"
+    if test in MAKES:
+        make = MAKES[test]
         return execute([*SYSTEM, sys.executable, "-B", "-c", make], log, BUILD_LIMIT) == 0
     return True
 
@@ -206,7 +211,7 @@ def command_of(test, cases):
     if test in KERNEL:
         return qemu.command(TARGET / "test/kernel.bin", cpus=2, memory="512M", cpu="max", deterministic=True,
                             extra=qemu.DMA, **KERNEL[test])
-    path = "tests/system/test_hostile.py" if test == "hostile" else "tests/config/" + test.removeprefix("config:")
+    path = {"hostile": "tests/system/test_hostile.py", "paths": "tests/fuzz/test_fuzz.py"}.get(test, "tests/config/" + test.removeprefix("config:"))
     return [*SYSTEM, sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, *(["-k", cases] if cases else [])]
 
 

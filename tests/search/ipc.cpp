@@ -209,14 +209,14 @@ private:
     void nothing_lost(const Census& census) const {
         for (CpuId core = 0; core < machine::cores(); ++core) {
             const Cpu& cpu = machine::cpu(core);
-            if (cpu.mailbox.first || cpu.knocks.first)
+            if (!cpu.mailbox.posts.empty() || !cpu.knocks.posts.empty())
                 require(fake::state().interrupted[core], "a core does not know of its mail");
         }
         for (const Notification* note : census.all<Notification>()) {
             const Thread* waiter = note->waiter;
             if (!waiter || !note->bits) continue;
             const bool waits = waiter->state == State::waiting || (waiter->state == State::receiving && waiter->sched);
-            require(!waits || waiter->knocked, "a signal is lost");
+            require(!waits || waiter->knock.inside, "a signal is lost");
         }
     }
 

@@ -126,46 +126,35 @@ u64 boot_flags() { return boot_info().flags; }
 namespace {
 
 template <typename Gic>
-void serve_interrupts(Cpu& cpu, Gic gic) {
-    for (;;) {
-        const u32 token = gic.acknowledge();
-        const u32 intid = gic.intid(token);
-        if (intid >= gic::kSpurious) break;
-        gic.drop_priority(token);
-        if (intid == gic::setup.guest_timer) {
-            guest_timer_interrupt(cpu);
-            continue;
-        }
-        if (intid >= Irq::kFirst) {
-            Irq* irq = Irq::of(intid);
-            if (Notification* const note = irq ? irq->note.acquire() : nullptr) {
-                irq->unacknowledged.release(true);
-                signal(cpu, *note, irq->badge);
-            } else {
-                gic.deactivate(token);  // it came just before it was disabled
-            }
-            continue;
-        }
-        if (intid == gic::kIpi) {
-            gic.deactivate(token);
-            if (!serve_other_cores(cpu)) break;
-            continue;
-        }
-        if (intid == gic::setup.timer) {
-            on_timer(cpu);
-            gic.deactivate(token);
-            break;  // it may be due again at once, for a tiny budget: first whatever else has come, and the threads
-        }
-        if (intid == gic::setup.maintenance) guest_maintenance(cpu);
-        gic.deactivate(token);
+void serve_interrupt(Cpu& cpu, Gic gic) {
+    const u32 token = gic.acknowledge();
+    const u32 intid = gic.intid(token);
+    if (intid >= gic::kSpurious) return;
+    gic.drop_priority(token);
+    if (intid == gic::setup.guest_timer) return guest_timer_interrupt(cpu);  // the guest deactivates it
+    if (intid >= Irq::kFirst) {
+        Irq* irq = Irq::of(intid);
+        if (Notification* const note = irq ? irq->note.acquire() : nullptr) {
+            irq->unacknowledged.release(true);
+            return signal(cpu, *note, irq->badge);
+        }  // else it came just before it was disabled
+    } else if (intid == gic::kIpi) {
+        gic.deactivate(token);  // before it is known why: what comes from now on comes again
+        return serve_other_cores(cpu);
+    } else if (intid == gic::setup.timer) {
+        on_timer(cpu);
+    } else if (intid == gic::setup.maintenance) {
+        guest_maintenance(cpu);
     }
+    gic.deactivate(token);
 }
 
 }  // namespace
 
-// All interrupts that wait. Entered from user mode and from idle.
+// One of the interrupts that wait: what comes for the next is a path of its own, however many there are, and however fast
+// somebody makes new ones. Entered from user mode and from idle.
 void handle_interrupts(Cpu& cpu) {
-    gic::with_interface([&](auto gic) { serve_interrupts(cpu, gic); });
+    gic::with_interface([&](auto gic) { serve_interrupt(cpu, gic); });
     if (cpu.guest_mode) guest_refresh(cpu);
 }
 

@@ -24,12 +24,12 @@ namespace {
 
 constexpr u64 kLeaf = CSpace::kLeafSlots;
 
-template <typename Work>
-void each_of(const Queue<Thread>& queue, Work work) {
-    const Thread* first = queue.front();
+template <typename T, typename Work>
+void each_of(const Queue<T>& queue, Work work) {
+    const T* first = queue.front();
     if (!first) return;
     const Link* const end = first->prev;
-    for (Link* link = const_cast<Thread*>(first); link != end; link = link->next) work(*static_cast<Thread*>(link));
+    for (Link* link = const_cast<T*>(first); link != end; link = link->next) work(*static_cast<T*>(link));
 }
 
 bool is_object(Type type) { return type != Type::memory && type != Type::system && type != Type::null; }
@@ -285,14 +285,15 @@ std::map<const Thread*, unsigned> queued(const Census& census) {
                 require(cpu.current != &thread, "a thread is running and queued");
             });
         }
-        for (const auto& [list, next, mark] : {std::tuple{cpu.mailbox.first, &Thread::mail, &Thread::mailed},
-                                               std::tuple{cpu.knocks.first, &Thread::knock, &Thread::knocked}}) {
-            std::size_t length = 0;
-            for (const Thread* thread = list; thread; thread = thread->*next) {
-                require(census.alive(thread), "a thread in a mailbox is gone");
-                require(thread->*mark, "a thread in a mailbox is not marked");
-                require(++length <= census.objects.size(), "a mailbox runs in a circle");
-            }
+        for (const auto& [inbox, place] :
+             {std::pair{&cpu.mailbox, &Thread::mail}, std::pair{&cpu.knocks, &Thread::knock}}) {
+            u64 number = 0;
+            each_of(inbox->posts, [&](Post& post) {
+                require(census.alive(post.thread), "a thread in a mailbox is gone");
+                require(&(post.thread->*place) == &post && post.inside == inbox, "a thread in a mailbox is not marked");
+                require(post.number > number, "a mailbox is not in order");
+                number = post.number;
+            });
         }
     }
     for (Endpoint* endpoint : census.all<Endpoint>()) {
@@ -310,20 +311,20 @@ void check_place(const Thread& thread, bool linked) {
         case State::ready:
         case State::guest:
             require(!thread.endpoint && !thread.server && !thread.reply, "a ready thread waits for an answer");
-            if (here.current != &thread && !thread.mailed && !(thread.vcpu && thread.vcpu->sleeping)) {
+            if (here.current != &thread && !thread.mail.inside && !(thread.vcpu && thread.vcpu->sleeping)) {
                 require(linked == (thread.active && thread.active->runnable()), "a ready thread has been forgotten");
             }
             break;
         case State::calling:
             require((thread.endpoint != nullptr) + (thread.server != nullptr) + (thread.reply != nullptr) == 1,
                     "a caller is lost, or in two places");
-            if (thread.endpoint) require(linked || thread.mailed, "a caller is in no queue");
+            if (thread.endpoint) require(linked || thread.mail.inside, "a caller is in no queue");
             break;
         case State::receiving:
             require(thread.endpoint && linked && thread.endpoint->receivers, "a receiver is in no queue");
             break;
         case State::waiting: require(!linked && (thread.note || thread.vcpu), "a thread waits for nothing"); break;
-        case State::replying: require(thread.mailed, "an answer is lost"); break;
+        case State::replying: require(thread.mail.inside, "an answer is lost"); break;
         case State::stopped:
         case State::faulted:
             require(!linked && !thread.endpoint && !thread.server && !thread.reply, "a stopped thread still waits");
@@ -488,10 +489,10 @@ public:
                 add(level);
                 paint(cpu.ready[level]);
             }
-            for (const Thread* thread = cpu.mailbox.first; thread; thread = thread->mail) add(name(thread));
-            add(0);
-            for (const Thread* thread = cpu.knocks.first; thread; thread = thread->knock) add(name(thread));
-            add(0);
+            for (const InboxQueue* inbox : {&cpu.mailbox, &cpu.knocks}) {
+                each_of(inbox->posts, [&](const Post& post) { add(name(post.thread)); });
+                add(0);
+            }
         }
         return std::move(words_);
     }
@@ -512,7 +513,8 @@ private:
         add(0);
     }
     void paint(const Thread& thread) {
-        add(State{thread.state}, thread.core, thread.bound, thread.mailed, thread.knocked, thread.fault);
+        add(State{thread.state}, thread.core, thread.bound, thread.mail.inside != nullptr,
+            thread.knock.inside != nullptr, thread.fault);
         add(name(thread.active), name(thread.lent), name(thread.caller), name(thread.server), name(thread.reply));
         add(name(thread.endpoint), name(thread.note), name(thread.vcpu), thread.receive_slot, timer(thread));
         if (thread.state == State::calling) add(thread.badge);

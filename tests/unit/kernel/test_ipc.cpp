@@ -336,7 +336,7 @@ TEST_CASE("calls across cores: message, reply, cancel; time stays at home") {
     Pair w(2, 0, 1);
     w.serve();
     w.call(*w.client, Sys::call, {kE, 1, 5});
-    REQUIRE(w.client->mailed);
+    REQUIRE(w.client->mail.inside);
     w.check();
     w.interrupt(1);
     REQUIRE(w.answer(*w.server).x[2] == 5);
@@ -405,6 +405,28 @@ TEST_CASE("a notification's timer signals its badge") {
     REQUIRE(w.invoke(kC, abi::cspace::remove, kN).ok());
     w.pass(200);
     w.check();
+}
+
+TEST_CASE("of many timers that are due together a few are served by each interrupt") {
+    World w;
+    constexpr u64 kFirst = 60, kTimers = 9;
+    for (u64 slot = kFirst; slot < kFirst + kTimers; ++slot) {
+        w.notification(slot);
+        REQUIRE(w.invoke(slot, abi::notification::arm, 5000).ok());
+    }
+    const auto signalled = [&] {
+        u64 count = 0;
+        for (u64 slot = kFirst; slot < kFirst + kTimers; ++slot) count += w.object<Notification>(slot).bits;
+        return count;
+    };
+    REQUIRE(fake::state().clock < 5000);
+    fake::state().clock = 5000;
+    for (const u64 so_far : {4, 8, 9}) {
+        REQUIRE(fake::state().timer[0] <= 5000);
+        w.pass(0);
+        REQUIRE(signalled() == so_far);
+    }
+    REQUIRE(fake::state().timer[0] > 5000);
 }
 
 TEST_CASE("random calls, replies, stops and removals leave every thread in exactly one place") {
