@@ -101,20 +101,18 @@ void sys_vcpu_run(Cpu& cpu) {
     run_vcpu(cpu, cap.object<Vcpu>());
 }
 
-void guest_refuse(Cpu& cpu, Thread& thread) {
+void guest_refuse(Cpu& cpu, Thread& thread, abi::Exit reason) {
     abi::VcpuPage& page = *thread.vcpu->page;
-    const auto reason = static_cast<u32>(thread.vcpu->kick ? abi::Exit::kicked : abi::Exit::eoi);
-    thread.vcpu->kick = 0;
-    page.exit_reason = reason;
+    page.exit_reason = static_cast<u32>(reason);
     if (page.left) page.away = 0;
     if (!page.left) page.left = machine::counter();
-    guest_finish(cpu, thread, reason);
+    guest_finish(cpu, thread, static_cast<u64>(reason));
     machine::enter_thread(cpu, thread);
 }
 
 void guest_wake(Cpu& cpu, Thread& thread) {
     Vcpu& vcpu = *thread.vcpu;
-    if (machine::kVmmInjects) vcpu.kick.release(1);
+    if (machine::kVmmInjects) (void)vcpu.kicks.add_bits(Vcpu::kLook);
     if (!vcpu.sleeping) return;
     vcpu.sleeping = false;
     disarm(cpu, thread);
@@ -123,7 +121,10 @@ void guest_wake(Cpu& cpu, Thread& thread) {
 
 Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason) {
     if (reason > abi::vcpu::kKickExit) return {Error::bad_arg, 2};
-    if (reason == abi::vcpu::kKickExit) vcpu.kick.release(1);
+    const bool exit = reason == abi::vcpu::kKickExit;
+    machine::barrier();
+    if (!exit && !vcpu.runner.acquire()) return {};  // the next entry looks anyway
+    if (vcpu.kicks.add_bits(exit ? Vcpu::kExit : Vcpu::kLook)) return {};
     machine::barrier();
     Thread* runner = vcpu.runner.acquire();
     if (!runner) return {};

@@ -22,7 +22,7 @@ public:
     Shared<Thread*> runner;  // in vcpu_run on this vCPU
     CpuId live;              // core that holds its registers, or kNowhere
     u64 affinity;
-    Shared<u32> kick;   // a KickReason that waits, plus one
+    Shared<u32> kicks;  // that wait: as long as there is one, its core knows, or looks before it enters the guest
     bool sleeping;      // in WFI
     Shared<bool> held;  // nobody may begin to run it: see Hold in guest.cpp
     bool timer_active;  // PPI 27 is active at the redistributor on its behalf
@@ -31,6 +31,14 @@ public:
     u64 vmcr;
     u64 active_priorities[4];
     Slot refs[kRefs];
+
+    static constexpr u32 kExit = 1, kLook = 2;
+    // Takes the kicks that wait, before a look at what has been posted. Is the guest to be left?
+    bool take_kicks() {
+        const u32 taken = kicks.exchange(0);
+        machine::barrier();
+        return machine::kVmmInjects ? taken != 0 : (taken & kExit) != 0;
+    }
 };
 static_assert(sizeof(Vcpu) <= 1024);
 
@@ -72,7 +80,7 @@ inline void guest_finish(Cpu& cpu, Thread& thread, u64 tag) {
 }
 
 // The guest is not entered, as it has been kicked, or the VMM is to know what has ended: it is asked for once more.
-void guest_refuse(Cpu& cpu, Thread& thread);
+void guest_refuse(Cpu& cpu, Thread& thread, abi::Exit reason);
 
 // Methods; structure lock.
 Status guest_kick(Cpu& cpu, Vcpu& vcpu, u64 reason);

@@ -62,13 +62,18 @@ bool has_bits(const Thread& thread) {
     return thread.note && __atomic_load_n(&thread.note->bits, __ATOMIC_ACQUIRE) != 0;
 }
 
-// Caller and server are on one core: the server works on the caller's time.
+// Would a server here work on the caller's time?
+[[gnu::always_inline]] inline bool lends(const Cpu& cpu, const Thread& caller) {
+    return caller.core == cpu.id && caller.active && caller.active->loans < Sched::kMostLoans;
+}
+
 void lend(Thread& caller, Thread& server) {
     Sched* sched = caller.active;
     caller.lent = sched;
     caller.active = nullptr;
     server.active = sched;
     sched->user = &server;
+    ++sched->loans;
 }
 
 // Makes a thread ready that this core has served, on its own core.
@@ -81,21 +86,21 @@ void release(Cpu& cpu, Thread& thread) {
     }
 }
 
-// Binds caller and server to each other. On one core it lends time too.
-void bind(const Cpu& cpu, Thread& caller, Thread& server) {
+// Binds caller and server to each other.
+void bind(Thread& caller, Thread& server) {
     caller.server.release(&server);
     caller.endpoint.release(nullptr);  // always one of the two says which core it is at
     server.caller = &caller;
-    if (caller.core == cpu.id && caller.active) lend(caller, server);
 }
 
 [[gnu::noinline]] void begin_service(Cpu& cpu, Thread& caller, Thread& server, const StructureLock* lock) {
-    bind(cpu, caller, server);
+    bind(caller, server);
+    if (lends(cpu, caller)) lend(caller, server);
     deliver(caller, server, lock);
 }
 
 bool can_serve(const Cpu& cpu, const Thread& caller, const Thread& server) {
-    return (caller.core == cpu.id && caller.active) || server.sched;
+    return lends(cpu, caller) || server.sched;
 }
 
 // The caller is answered and goes on. A reply object's answer lies one register higher: its method is in x1.
@@ -193,7 +198,7 @@ void arrive(Cpu& cpu, Thread& caller, const StructureLock* lock) {
 
 // A server of this core that waits, if nothing else is to be looked at first: it may have the processor at once.
 [[gnu::always_inline]] inline Thread* idle_server(const Cpu& cpu, const Thread& self, const Endpoint& endpoint) {
-    if (endpoint.core != cpu.id || !endpoint.receivers || cpu.hazard || !self.active) return nullptr;
+    if (endpoint.core != cpu.id || !endpoint.receivers || cpu.hazard || !lends(cpu, self)) return nullptr;
     Thread* const server = endpoint.waiting.front();
     return server && !server->stopping.acquire() ? server : nullptr;
 }
@@ -317,8 +322,10 @@ void give_back(Cpu& cpu, Thread& caller) {
     Sched* sched = caller.lent;
     if (!sched) return;
     caller.lent = nullptr;
+    --sched->loans;
     for (Thread* between = caller.server; between && between->lent == sched; between = between->server) {
         between->lent = nullptr;
+        --sched->loans;
         between->active = own_time(*between);
     }
     Thread* user = sched->user;
@@ -414,7 +421,8 @@ void fault(Cpu& cpu, abi::FaultKind kind, u64 syndrome, u64 address) {
     self.badge = cap.badge;
     self.state = State::calling;
     leave_endpoint(*server);
-    bind(cpu, self, *server);
+    bind(self, *server);
+    lend(self, *server);
     deliver_fault(self, server->frame);
     switch_on(cpu, self, *server);
 }

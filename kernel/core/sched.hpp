@@ -16,9 +16,11 @@ class Thread;
 class Sched : public Object, public TimerOf<Timer::Kind::sched> {  // the timer: when a piece of the budget comes back
 public:
     static constexpr Type kType = Type::sched;
+    static constexpr u64 kMostLoans = 32;  // who takes it back goes along all of them
 
     Thread* bound;  // whose own it is
     Thread* user;   // who runs on it, or waits to
+    u64 loans;      // how many have lent it on, from its owner to the one who lent it to the user
     Ticks used;
     Budget budget;  // without a limit: a slice for taking turns
     u8 priority;

@@ -102,6 +102,7 @@ public:
     void operator=(T value) { __atomic_store(&value_, &value, __ATOMIC_RELAXED); }
     T acquire() const { return load(__ATOMIC_ACQUIRE); }
     void release(T value) { __atomic_store(&value_, &value, __ATOMIC_RELEASE); }
+    T add_bits(T bits) { return __atomic_fetch_or(&value_, bits, __ATOMIC_ACQ_REL); }
     T exchange(T value) { return __atomic_exchange_n(&value_, value, __ATOMIC_ACQ_REL); }
     bool replace(T before, T value) {
         return __atomic_compare_exchange_n(&value_, &before, value, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);

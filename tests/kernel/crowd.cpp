@@ -11,7 +11,7 @@ namespace {
 
 using State = abi::ThreadState;
 
-constexpr unsigned kCrowd = 300;
+constexpr unsigned kCrowd = 500;
 
 // Threads without a stack. The first calls the endpoint in x0; the second takes a call from it, then calls the one in x1.
 asm(R"(

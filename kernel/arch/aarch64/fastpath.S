@@ -117,17 +117,20 @@ fast_call:
     orr     x12, x12, x13
     orr     x12, x12, x16
     cbnz    x12, slow_syscall
+    sub     x16, sp, #THREAD_FRAME
+    ldr     x15, [x16, #THREAD_ACTIVE]      // our time, unless it has been lent on too often
+    ldr     x9, [x15, #SCHED_LOANS]
+    tbnz    x9, #MOST_LOANS, slow_syscall
     check_space
 
     ldp     x12, x13, [x14, #THREAD_LINK]   // commit: take it out of the queue
-    sub     x16, sp, #THREAD_FRAME
     stp     xzr, xzr, [x14, #THREAD_LINK]
     str     x12, [x13]
     str     x13, [x12, #8]
-    ldr     x12, [x16, #THREAD_ACTIVE]      // lend it our time
-    stp     xzr, x12, [x16, #THREAD_ACTIVE]
-    str     x12, [x14, #THREAD_ACTIVE]
-    str     x14, [x12, #SCHED_USER]
+    add     x9, x9, #1
+    stp     xzr, x15, [x16, #THREAD_ACTIVE] // lend it our time
+    str     x15, [x14, #THREAD_ACTIVE]
+    stp     x14, x9, [x15, #SCHED_USER]
     stp     x16, xzr, [x14, #THREAD_CALLER]
     str     x14, [x16, #THREAD_SERVER]
     mov     w12, #STATE_CALLING
@@ -169,8 +172,10 @@ fast_reply_wait:
     str     x16, [x12, #8]
     stp     xzr, x10, [x16, #THREAD_CALLER - THREAD_LINK]
     str     x9, [x16, #THREAD_ACTIVE - THREAD_LINK]
+    ldr     x12, [x11, #SCHED_LOANS]
     stp     x11, xzr, [x14, #THREAD_ACTIVE] // the caller has its time back
-    str     x14, [x11, #SCHED_USER]
+    sub     x12, x12, #1
+    stp     x14, x12, [x11, #SCHED_USER]
     str     xzr, [x14, #THREAD_SERVER]
     mov     w12, #STATE_RECEIVING
     mov     w13, #STATE_READY

@@ -39,7 +39,8 @@ struct Offsets {
     static_assert(offsetof(Endpoint, waiting) == ENDPOINT_QUEUE);
     static_assert(offsetof(Endpoint, core) == ENDPOINT_HOME && offsetof(Endpoint, receivers) == ENDPOINT_HOME + 4);
     static_assert(offsetof(Notification, bits) == NOTE_BITS && offsetof(Notification, waiter) == NOTE_WAITER);
-    static_assert(offsetof(Sched, user) == SCHED_USER);
+    static_assert(offsetof(Sched, user) == SCHED_USER && offsetof(Sched, loans) == SCHED_LOANS &&
+                  SCHED_LOANS == SCHED_USER + 8 && Sched::kMostLoans == u64{1} << MOST_LOANS);
     static_assert(offsetof(Space, tag) == SPACE_TAG && Tag::kStale == u64{1} << TAG_STALE);
 
     static_assert(static_cast<int>(Type::endpoint) == TYPE_ENDPOINT && static_cast<int>(Type::vcpu) == TYPE_VCPU);

@@ -9,8 +9,7 @@ namespace twain::kernel {
 
 void guest_enter(Cpu& cpu, Thread& thread) {
     Vcpu& vcpu = *thread.vcpu;
-    if (vcpu.kick) {
-        vcpu.kick = 0;
+    if (vcpu.kicks && vcpu.take_kicks()) {
         guest_finish(cpu, thread, static_cast<u64>(abi::Exit::kicked));
         return;
     }

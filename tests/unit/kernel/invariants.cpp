@@ -329,6 +329,7 @@ void check_place(const Thread& thread, bool linked) {
         case State::faulted:
             require(!linked && !thread.endpoint && !thread.server && !thread.reply, "a stopped thread still waits");
             require(!thread.armed(), "a stopped thread has a deadline");
+            require(!thread.mail.inside, "a stopped thread is in a mailbox");
             if (thread.state == State::stopped) require(!thread.caller, "a stopped thread has a caller");
             break;
     }
@@ -361,6 +362,13 @@ void check_time(const Census& census, std::set<const Sched*>& in_use, const Thre
 
 void check_threads(const Census& census) {
     const auto times = queued(census);
+    std::map<const Sched*, u64> loans;
+    for (const Thread* thread : census.all<Thread>()) {
+        if (thread->lent) ++loans[thread->lent];
+    }
+    for (const Sched* sched : census.all<Sched>()) {
+        require(sched->loans == loans[sched] && sched->loans <= Sched::kMostLoans, "the loans of time are miscounted");
+    }
     std::set<const Sched*> in_use;
     for (const Thread* thread : census.all<Thread>()) {
         const bool linked = times.contains(thread);
@@ -469,7 +477,7 @@ public:
                 }
                 case Type::vcpu: {
                     auto& vcpu = *static_cast<const Vcpu*>(object);
-                    add(name(vcpu.runner), vcpu.live, vcpu.kick, vcpu.sleeping);
+                    add(name(vcpu.runner), vcpu.live, vcpu.kicks, vcpu.sleeping);
                     break;
                 }
                 case Type::mapping: {

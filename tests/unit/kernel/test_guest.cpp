@@ -323,6 +323,34 @@ TEST_CASE("a timer that wakes somebody more urgent takes the processor from a gu
     w.check();
 }
 
+TEST_CASE("however often a vCPU is kicked, its core is interrupted once for each time that it is in the guest") {
+    for (const u64 reason : {abi::vcpu::kKickLook, abi::vcpu::kKickExit}) {
+        Guests w;
+        Thread& urgent = w.thread(1, 20);
+        w.settle();
+        w.call(urgent, Sys::wait, {kNote, abi::kForever});
+        w.call(*w.there, Sys::vcpu_run, {kVcpu});
+        w.call(*w.here, Sys::signal, {kNote});
+        w.settle();
+        REQUIRE(w.cpu(1).current == &urgent);  // who has nothing to do with the vCPU
+        const u64 before = fake::state().interrupts;
+        for (unsigned kick = 0; kick < 100; ++kick) {
+            REQUIRE(w.invoke(kVcpu, abi::vcpu::kick, reason).ok());
+            w.settle();
+        }
+        REQUIRE(fake::state().interrupts == before + 1);
+        REQUIRE(w.cpu(1).current == &urgent);
+        w.call(urgent, Sys::wait, {kNote, abi::kForever});
+        const bool exit = reason == abi::vcpu::kKickExit;
+        REQUIRE((w.there->vcpu == nullptr) == exit);  // told, or in the guest
+        REQUIRE(w.object<Vcpu>(kVcpu).kicks == 0);
+        REQUIRE(w.invoke(kVcpu, abi::vcpu::kick, reason).ok());  // the next one is one again
+        REQUIRE(fake::state().interrupts == before + (exit ? 1 : 2));
+        w.settle();
+        w.check();
+    }
+}
+
 TEST_CASE("a notification that goes leaves its thread asleep in the guest") {
     Guests w;
     REQUIRE(w.invoke(w.there_slot, abi::thread::stop).ok());
@@ -353,15 +381,13 @@ TEST_CASE("a vCPU that may not be entered: if its guest ran, it has left now; el
         Guests w;
         w.call(*w.here, Sys::vcpu_run, {kVcpu});
         Vcpu& vcpu = w.object<Vcpu>(kVcpu);
-        vcpu.kick = 1;
         vcpu.page->left = entered ? 1 : 0;
         vcpu.page->away = 99;
-        fake::on(0, [&] { guest_refuse(w.cpu(), *w.here); });
+        fake::on(0, [&] { guest_refuse(w.cpu(), *w.here, abi::Exit::kicked); });
         REQUIRE(vcpu.page->exit_reason == kKicked);
         REQUIRE(vcpu.page->left != 0);
         REQUIRE((vcpu.page->left == fake::state().clock) == !entered);
         REQUIRE((vcpu.page->away == 0) == entered);
-        REQUIRE(vcpu.kick == 0);
         REQUIRE_FALSE(w.here->vcpu);
     }
 }

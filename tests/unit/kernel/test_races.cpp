@@ -472,6 +472,40 @@ TEST_CASE("a passive server refuses calls from other cores, a few at once") {
     w.check();
 }
 
+TEST_CASE("time is lent on so many times; then a server works on its own, or there is none") {
+    World w;
+    constexpr u64 kFirst = 100, kServers = 2 * Sched::kMostLoans;
+    std::vector<Thread*> servers;
+    for (u64 i = 0; i < kServers; ++i) {
+        w.endpoint(kFirst + i);
+        servers.push_back(&w.thread(0));
+    }
+    Thread& client = w.thread(0);
+    const u64 slot = w.next_slot - 2;
+    w.settle();
+    for (u64 i = 0; i < kServers; ++i) w.call(*servers[i], Sys::reply_wait, {kFirst + i});
+    w.call(client, Sys::call, {kFirst, 1});
+    for (u64 i = 0; i + 1 < kServers; ++i) w.call(*servers[i], Sys::call, {kFirst + i + 1, 1});
+    REQUIRE(client.sched->loans == Sched::kMostLoans);
+    REQUIRE(servers[Sched::kMostLoans - 1]->active == client.sched);
+    REQUIRE(servers[Sched::kMostLoans]->lent == servers[Sched::kMostLoans]->sched);
+    w.check();
+    REQUIRE(w.invoke(slot, abi::thread::stop).ok());
+    REQUIRE(client.active == client.sched);
+    REQUIRE(client.sched->loans == 0);
+    w.check();
+    REQUIRE(w.invoke(slot, abi::thread::resume).ok());
+    w.settle();
+    // All have their own again, so what the first ones are asked ends in the middle, where nobody waits for a call.
+    for (u64 i = kServers; i-- > 0;) {
+        w.call(*servers[i], Sys::reply_wait, {kFirst + i, 2});
+        REQUIRE(servers[i]->active == servers[i]->sched);
+    }
+    w.call(client, Sys::call, {kFirst, 1});
+    REQUIRE(client.sched->loans == 1);
+    w.check();
+}
+
 TEST_CASE("who has lost a borrowed context while its call waits is served on the server's own") {
     World w;
     w.endpoint(kE);

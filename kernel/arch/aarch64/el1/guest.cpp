@@ -242,8 +242,7 @@ void wait_for_interrupt(Cpu& cpu) {
     page.pc += 4;
     page.pstate &= ~kStep;  // this was the step
     ++page.exits_wfi;
-    if (vcpu.kick) {
-        vcpu.kick = 0;
+    if (vcpu.kicks && vcpu.take_kicks()) {
         exit_to_vmm(cpu, abi::Exit::kicked);
         return;
     }
@@ -255,7 +254,7 @@ void wait_for_interrupt(Cpu& cpu) {
     thread.state = State::waiting;
     leave_current(cpu);
     machine::barrier();  // asleep before the last look: whoever posts looks the other way round
-    if (posted(page) || vcpu.kick.acquire()) guest_wake(cpu, thread);
+    if (posted(page) || vcpu.kicks.acquire()) guest_wake(cpu, thread);
 }
 
 }  // namespace
@@ -273,9 +272,9 @@ void guest_unload(Cpu& cpu) {
 void guest_enter(Cpu& cpu, Thread& thread) {
     Vcpu& vcpu = *thread.vcpu;
     VcpuPage& page = *vcpu.page;
-    if (vcpu.kick) [[unlikely]] {
+    if (vcpu.kicks && vcpu.take_kicks()) [[unlikely]] {
         disarm(cpu, thread);
-        return guest_refuse(cpu, thread);
+        return guest_refuse(cpu, thread, abi::Exit::kicked);
     }
     if (cpu.loaded != &vcpu) {
         if (cpu.loaded) guest_unload(cpu);
@@ -331,8 +330,7 @@ void guest_refresh(Cpu& cpu) {
     Vcpu& vcpu = *cpu.current->vcpu;
     ++vcpu.page->exits;
     ++vcpu.page->exits_irq;
-    if (vcpu.kick) {
-        vcpu.kick = 0;
+    if (vcpu.kicks && vcpu.take_kicks()) {
         exit_to_vmm(cpu, abi::Exit::kicked);
     }
 }

@@ -259,7 +259,7 @@ void exit_to_vmm(Cpu& cpu, abi::Exit reason, Ticks left = machine::counter()) {
     vcpu.sleeping = true;
     thread.state = State::waiting;
     machine::barrier();  // asleep before it looks: whoever posts looks the other way round
-    if (!vcpu.kick && !interrupts_changed(vcpu) && !vcpu.virqs.wakes(hardware) &&
+    if (!vcpu.kicks && !interrupts_changed(vcpu) && !vcpu.virqs.wakes(hardware) &&
         !(fires && !vcpu.virqs.timer_in_flight())) {
         if (cpu.hazard || !cpu.ready_levels) return leave_current(cpu);
         Thread& next = take_first(cpu);
@@ -285,11 +285,12 @@ void guest_enter(Cpu& cpu, Thread& thread) {
         cpu.timer_routed = !cpu.timer_routed;
         gic::enable_private(guest_timer_intid(), cpu.timer_routed);
     }
+    const bool kicked = vcpu.kicks && vcpu.take_kicks();
     if (interrupts_changed(vcpu)) plan_interrupts(vcpu);
-    if (vcpu.kick || vcpu.virqs.must_notify()) [[unlikely]] {
+    if (kicked || vcpu.virqs.must_notify()) [[unlikely]] {
         show_interrupts(vcpu);
         act_on_process(thread);
-        return guest_refuse(cpu, thread);
+        return guest_refuse(cpu, thread, kicked ? abi::Exit::kicked : abi::Exit::eoi);
     }
     load_acting(page.el1);
     reg::HCR_EL2::write(kHcrGuest);
@@ -368,9 +369,9 @@ void guest_refresh(Cpu& cpu) {
     Vcpu& vcpu = *cpu.current->vcpu;
     ++vcpu.page->exits;
     ++vcpu.page->exits_irq;
+    const bool kicked = vcpu.kicks && vcpu.take_kicks();
     if (interrupts_changed(vcpu)) plan_interrupts(vcpu);
-    if (vcpu.kick) {
-        vcpu.kick = 0;
+    if (kicked) {
         exit_to_vmm(cpu, abi::Exit::kicked);
     } else if (vcpu.virqs.take_notify()) {
         exit_to_vmm(cpu, abi::Exit::eoi);
