@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <string_view>
 
 #include "kernel/api/abi.hpp"
@@ -56,7 +57,7 @@ constexpr std::string_view fault_name(abi::FaultKind kind) {
 // Names of the rights of a type, lowest bit first; "" ends the row.
 struct RightNames {
     abi::Type type;
-    std::string_view names[4];
+    std::string_view names[5];
 };
 inline constexpr RightNames kRightNames[] = {
     {abi::Type::pool, {"create"}},
@@ -71,14 +72,14 @@ inline constexpr RightNames kRightNames[] = {
     {abi::Type::notification, {"signal", "wait", "arm"}},
     {abi::Type::irq, {"bind", "ack"}},
     {abi::Type::vcpu, {"run", "kick", "configure"}},
-    {abi::Type::system, {"mint", "power", "log", "info"}},
+    {abi::Type::system, {"mint", "power", "log", "info", "firmware"}},
 };
 
 // Calls take(name) for each right in `rights` that the type has.
 template <typename Take>
 constexpr void for_each_right(abi::Type type, std::uint8_t rights, Take take) {
     for (const RightNames& row : kRightNames) {
-        for (unsigned bit = 0; row.type == type && bit < 4 && !row.names[bit].empty(); ++bit) {
+        for (unsigned bit = 0; row.type == type && bit < std::size(row.names) && !row.names[bit].empty(); ++bit) {
             if ((rights >> bit & 1) != 0) {
                 take(row.names[bit]);
             }

@@ -436,6 +436,7 @@ def test_each_rule_finds_it_alone(table: Table, fault: Callable[[Table], None], 
         ("cspace", "remove", "inspect"),
         ("log", "log", "info"),
         ("log", "power", "mint"),
+        ("log", "firmware", "firmware"),
     ],
 )
 def test_every_right_that_tells_something_counts(table: Table, kind: str, into: str, out_of: str) -> None:

@@ -1,27 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Twain authors
 //
-// What a device reaches by DMA, on a machine with an SMMU: QEMU's `edu` (docs/specs/edu.txt) on the PCI bus of `virt`.
+// What devices reach by DMA, on a machine with an SMMU: two of QEMU's `edu` (docs/specs/edu.txt) on the PCI bus of `virt`.
 #include "test.hpp"
 
 namespace twain::test {
 
 namespace {
 
-// Where `virt` has its PCI configuration space and a window for registers; the device is number 1, function 0.
-constexpr u64 kConfiguration = 0x40'1000'8000, kRegisters = 0x1000'0000, kStream = 8, kForeign = 9, kStreams = 256;
+// Where `virt` has its PCI configuration space and a window for registers; the devices are numbers 1 and 2, function 0.
+constexpr u64 kConfiguration = 0x40'1000'0000, kConfigurationBytes = 0x8000;
+constexpr u64 kRegisters = 0x1000'0000, kRegisterBytes = 0x10'0000;
+constexpr u64 kStream = 8, kSecond = 16, kForeign = 9, kStreams = 256;
 constexpr std::uint32_t kEduIds = 0x11e8'1234;
 
 class Edu {
 public:
-    explicit Edu(Scratch& scratch) {
+    Edu(Scratch& scratch, u64 stream) {
+        const u64 number = stream / 8, base = kRegisters + number * kRegisterBytes;
         const sys::Memory configuration{scratch.slot()}, registers{scratch.slot()};
-        need(kSystem.make_memory(configuration.slot, kConfiguration, kPage));
-        need(kSystem.make_memory(registers.slot, kRegisters, kPage));
+        need(kSystem.make_memory(configuration.slot, kConfiguration + number * kConfigurationBytes, kPage));
+        need(kSystem.make_memory(registers.slot, base, kPage));
         configuration_ = scratch.map(configuration);
         registers_ = scratch.map(registers);
         if (!present()) return;
-        at<std::uint32_t>(configuration_, 0x10) = kRegisters;
+        at<std::uint32_t>(configuration_, 0x10) = static_cast<std::uint32_t>(base);
         at<std::uint32_t>(configuration_, 0x04) = 6;  // answers at its registers, is a bus master
     }
     bool present() const { return at<std::uint32_t>(configuration_, 0) == kEduIds; }
@@ -147,8 +150,8 @@ void nothing_stale(const Edu& edu) {
     }
 }
 
-// The same address in two spaces; a device that is taken from one, and given to the other.
-void two_spaces(const Edu& edu) {
+// The same address in two spaces; two devices that use it at a time, and one that is taken from one, and given to the other.
+void two_spaces(const Edu& edu, const Edu& second) {
     Scratch scratch;
     const sys::Space one = scratch.space(abi::SpaceKind::dma), two = scratch.space(abi::SpaceKind::dma);
     const Page in_one(scratch), in_two(scratch), echo(scratch);
@@ -159,10 +162,11 @@ void two_spaces(const Edu& edu) {
     need(two.map(in_two.memory, 0, kAt, kPage, kReadWrite, scratch.slot()));
     need(one.map(echo.memory, 0, kEcho, kPage, kReadWrite, scratch.slot()));
     need(two.map(echo.memory, 0, kEcho, kPage, kReadWrite, scratch.slot()));
-    need(kSystem.attach(two, kForeign));
+    need(kSystem.attach(two, kSecond));
     for (unsigned turn = 0; turn < 2; ++turn) {
         need(kSystem.attach(one, kStream));
         expect_equal("system.attach/two_spaces", 0xaaaa, seen_by(edu, kAt, kEcho, echo.word));
+        expect_equal("system.attach/two_spaces", 0xbbbb, seen_by(second, kAt, kEcho, echo.word));
         expect("system.attach/occupied", Error::occupied, kSystem.attach(two, kStream));
         expect_equal("system.attach/two_spaces", 0xaaaa, seen_by(edu, kAt, kEcho, echo.word));
         expect_ok("system.attach/detached", kSystem.detach(kStream));
@@ -319,12 +323,12 @@ void test_dma() {
     for (const char* id : {"pool.create/no_smmu", "system.attach/no_smmu", "system.dma_fault/no_smmu"})
         skip(id, "an SMMU");
     need(kSelf.remove(to));
-    const Edu edu(scratch);
-    need(edu.present() ? sys::Status{} : sys::Status{Error::unsupported});
+    const Edu edu(scratch, kStream), second(scratch, kSecond);
+    need(edu.present() && second.present() ? sys::Status{} : sys::Status{Error::unsupported});
     refused();
     confined(edu);
     nothing_stale(edu);
-    two_spaces(edu);
+    two_spaces(edu, second);
     block_over_pages(edu);
     many(edu);
     flood(edu);

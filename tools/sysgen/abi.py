@@ -21,7 +21,7 @@ RIGHTS: dict[str, dict[str, int]] = {
     "vcpu": {"run": 1, "kick": 2, "configure": 4},
     "thread": {"control": 1, "regs": 2},
     "cspace": {"insert": 1, "remove": 2, "inspect": 4},
-    "log": {"mint": 1, "power": 2, "log": 4, "info": 8},
+    "log": {"mint": 1, "power": 2, "log": 4, "info": 8, "firmware": 16},
 }
 # abi.hpp's namespace rights uses these prefixes.
 ABI_PREFIX = {

@@ -14,8 +14,8 @@ GDB_PORT = 1234
 DEFAULT_CPU = "max,pauth-impdef=on"
 # One instruction is one nanosecond of virtual time: runs repeat exactly.
 DETERMINISTIC = ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm", "-seed", "1"]
-# An SMMU, and behind it a device that does what DMA it is told to.
-DMA = ("-machine", "iommu=smmuv3", "-device", "edu,addr=1.0")
+# An SMMU, and behind it two devices that do what DMA they are told to.
+DMA = ("-machine", "iommu=smmuv3", "-device", "edu,addr=1.0", "-device", "edu,addr=2.0")
 
 
 def cpu_model(name):

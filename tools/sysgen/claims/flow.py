@@ -31,6 +31,7 @@ _INTO = {
     "log",
     "power",
     "mint",
+    "firmware",
     "ack",
     "bind",
 }
@@ -51,6 +52,7 @@ _OUT_OF = {
     "log",
     "info",
     "mint",
+    "firmware",
     "bind",
 }
 

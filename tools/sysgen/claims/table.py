@@ -22,7 +22,7 @@ KNOWN_RIGHTS = {
     "vcpu": {"run", "kick", "configure"},
     "thread": {"control", "regs"},
     "cspace": {"insert", "remove", "inspect"},
-    "log": {"mint", "power", "log", "info"},
+    "log": {"mint", "power", "log", "info", "firmware"},
 }
 
 
