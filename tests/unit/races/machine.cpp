@@ -88,6 +88,12 @@ void write_descriptor(u64& entry, u64 value) { __atomic_store_n(&entry, value, _
 void flush_walks() {}
 bool flush_space(Space&, u64&) { return true; }
 bool forget_space(Space&) { return true; }
+bool confines_dma() { return false; }
+Status attach_stream(Space*, u64) { return {}; }
+bool flush_dma(const Space&, u64&) { return true; }
+bool forget_dma(Space&) { return true; }
+bool dma_gave_up() { return false; }
+DmaFault next_dma_fault() { return {}; }
 void activate(Space&) {}
 void enter_thread(Cpu&, Thread&) {}
 void leave_thread(Cpu&, Thread&) {}
@@ -102,6 +108,8 @@ Phys virtual_interface() { return {}; }
 void uart_write(const char*, u64) {}
 void uart_enable(bool) {}
 bool power(u64) { return false; }
+smccc::Conduit firmware() { return smccc::Conduit::none; }
+void call_firmware(u64 (&)[6]) {}
 u64 boot_flags() { return 0; }
 [[noreturn]] void halt() { std::abort(); }
 
