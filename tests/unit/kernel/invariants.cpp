@@ -285,16 +285,18 @@ std::map<const Thread*, unsigned> queued(const Census& census) {
                 require(cpu.current != &thread, "a thread is running and queued");
             });
         }
-        for (const auto& [inbox, place] :
-             {std::pair{&cpu.mailbox, &Thread::mail}, std::pair{&cpu.knocks, &Thread::knock}}) {
+        const auto check_inbox = [&](InboxQueue& inbox, Post Thread::*place) {
             u64 number = 0;
-            each_of(inbox->posts, [&](Post& post) {
+            each_of(inbox.posts, [&](Post& post) {
                 require(census.alive(post.thread), "a thread in a mailbox is gone");
-                require(&(post.thread->*place) == &post && post.inside == inbox, "a thread in a mailbox is not marked");
+                require(&(post.thread->*place) == &post && post.inside == &inbox,
+                        "a thread in a mailbox is not marked");
                 require(post.number > number, "a mailbox is not in order");
                 number = post.number;
             });
-        }
+        };
+        check_inbox(cpu.mailbox, &Thread::mail);
+        check_inbox(cpu.knocks, &Thread::knock);
     }
     for (Endpoint* endpoint : census.all<Endpoint>()) {
         walk(endpoint->waiting, [&](Thread& thread) {
