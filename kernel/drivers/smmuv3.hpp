@@ -32,8 +32,8 @@ bool present();
 // From then on no device reaches anything. Once, before anybody has memory.
 void init(const abi::BootInfo& boot);
 
-// present() is true for all that follows. The stream belongs to the space; nullptr: to none. kAgain: interrupted; timeout: the SMMU does not answer: in both cases
-// what was asked has begun, and the same call goes on.
+// present() is true for all that follows. The stream belongs to the space; nullptr: to none. kAgain: interrupted; timeout: the
+// SMMU does not answer: in both cases what was asked has begun, and the same call goes on.
 Status attach(Space* space, u64 stream);
 
 // No device uses a translation any more that is not in the space's tables. False: not yet; `progress` as in

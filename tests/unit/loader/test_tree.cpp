@@ -174,6 +174,17 @@ TEST_CASE("addresses go through the ranges of buses") {
     }
 }
 
+TEST_CASE("an SMMU, none, or one that is switched off") {
+    Tree tree{"virt-gic3-el2.dtb"};
+    CHECK(read(tree).smmu.bytes == 0);
+    tree.set("/smmuv3@9050000", "compatible", "arm,smmu-v3");
+    CHECK(read(tree).smmu.bytes == 0);  // where is it?
+    tree.set("/smmuv3@9050000", "reg", {0, 0x905'0000, 0, 0x2'0000});
+    CHECK((read(tree).smmu == abi::Range{0x905'0000, 0x2'0000}));
+    tree.set("/smmuv3@9050000", "status", "disabled");
+    CHECK(read(tree).smmu.bytes == 0);
+}
+
 TEST_CASE("a console that is no PL011, or none") {
     Tree tree{"virt-gic3-el2.dtb"};
     SECTION("other device") { tree.set("/pl011@9000000", "compatible", "ns16550a"); }
